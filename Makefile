@@ -1,0 +1,48 @@
+# Short names for what contributors do often; `make` lists them.
+
+PYTHON ?= .venv/bin/python
+BIN := $(dir $(PYTHON))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup app check format test slow bench models sweeps screenshots container-lint
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+setup: ## a virtual environment in .venv with all that development needs
+	python3 -m venv .venv
+	.venv/bin/pip install -r requirements-dev.txt
+
+app: ## the explorer on http://localhost:8501
+	$(PYTHON) -m streamlit run app/main.py
+
+check: container-lint ## all that .ci/run checks: format, lint, types, Dockerfile, fast tests
+	$(BIN)ruff format --check
+	$(BIN)ruff check
+	$(BIN)pyright
+	$(PYTHON) -m pytest
+
+format: ## format the code and fix what can be fixed
+	$(BIN)ruff format
+	$(BIN)ruff check --fix
+
+test: ## the fast tests
+	$(PYTHON) -m pytest
+
+slow: ## the slow tests
+	$(PYTHON) -m pytest -m slow
+
+bench: ## how long the engine's inner loops take on this machine
+	$(PYTHON) -m benchmarks
+
+models: ## train every checkpoint anew (hours; resumes where it was stopped)
+	sh runs/queue.sh
+
+sweeps: ## make the sweeps of every checkpoint that has none
+	sh runs/sweeps.sh
+
+screenshots: ## the pictures in docs/, from the running app
+	$(PYTHON) docs/screenshots.py
+
+container-lint: ## hadolint on the Dockerfile
+	$(BIN)hadolint Dockerfile

@@ -1,0 +1,163 @@
+"""What the app and the command line use: everything else in `engine` is reached through here.
+
+Usage::
+
+    bench, card = open_bench("shapes-dual-bn", device=pick_device("auto"))
+    record = bench.evaluate(branch_setting(Branch.ADV), pgd(20, 8 / 255), n=1000, seed=0)
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine import __version__
+from engine.attacks import PGD, AttackStep, fgsm
+from engine.cards import EvalRecord, ModelCard
+from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
+from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
+from engine.data.base import SPLITS, ImageSet, Split
+from engine.evaluation import Bench, crafting_network, seeded
+from engine.features import layer_gaps
+from engine.norm import at, dual_layers
+from engine.strip import Strip, load_strips, make_strip
+from engine.sweep import LINES, MAIN_EPS, STOPS, curve, header, load_sweep, pgd, plan, run_sweep, sweep_header
+from engine.values import (
+    DESIGNS,
+    Branch,
+    Cancelled,
+    InputError,
+    Interval,
+    LayerMix,
+    NormDesign,
+    NormSetting,
+    Reestimated,
+    Statistics,
+    Stored,
+    ThreatModel,
+    branch_setting,
+    eps_label,
+    parse_fraction,
+    wilson,
+)
+
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
+SEED = 0
+"""Seed of the shipped sweeps and headline figures."""
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA, else Apple's MPS, else the CPU. InputError where a named device is not here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"The device {name!r} is not available here; use --device cpu.") from None
+    return device
+
+
+def checkpoint_folder(name: str, root: Path = CHECKPOINTS) -> Path:
+    """The folder of a checkpoint. InputError lists what there is for a name that is not there."""
+    folder = root / name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or not folder.is_dir():
+        known = ", ".join(path.name for path in find_checkpoints(root)) or "none yet; train one"
+        raise InputError(f"There is no checkpoint {name!r}; there are: {known}.")
+    return folder
+
+
+def list_cards(root: Path = CHECKPOINTS) -> tuple[list[ModelCard], list[str]]:
+    """All readable cards by name, and one sentence for each that cannot be read."""
+    cards: list[ModelCard] = []
+    problems: list[str] = []
+    for folder in find_checkpoints(root):
+        try:
+            cards.append(load_card(folder))
+        except InputError as error:
+            problems.append(str(error))
+    return cards, problems
+
+
+def open_bench(
+    name: str,
+    device: torch.device,
+    *,
+    data: str | None = None,
+    split: Split | None = None,
+    n: int | None = None,
+    data_dir: Path | None = None,
+    allow_unofficial: bool = False,
+    root: Path = CHECKPOINTS,
+) -> tuple[Bench, ModelCard]:
+    """A checkpoint on the images it is judged on (by default its own held-out split, the first n images)."""
+    model, card = load_checkpoint(checkpoint_folder(name, root), device)
+    data = data or str(card.data["name"])
+    where: dict[str, Any] = {"data_dir": data_dir, "allow_unofficial": allow_unofficial}
+    test = load_data(data, split or evaluation_split(data), n, **where)
+    if test.classes != card.classes:
+        raise InputError(f"{name} tells {card.classes[0]}, {card.classes[1]} ... apart; {data} has other classes.")
+    return Bench(model, test, load_data(data, calibration_split(data), N_CALIBRATION, **where)), card
+
+
+__all__ = [
+    "CHECKPOINTS",
+    "DATASETS",
+    "DESIGNS",
+    "LINES",
+    "MAIN_EPS",
+    "PGD",
+    "SEED",
+    "SPLITS",
+    "STOPS",
+    "AttackStep",
+    "Bench",
+    "Branch",
+    "Cancelled",
+    "EvalRecord",
+    "ImageSet",
+    "InputError",
+    "Interval",
+    "LayerMix",
+    "ModelCard",
+    "NormDesign",
+    "NormSetting",
+    "Reestimated",
+    "Split",
+    "Statistics",
+    "Stored",
+    "Strip",
+    "ThreatModel",
+    "__version__",
+    "at",
+    "branch_setting",
+    "checkpoint_folder",
+    "cifar",
+    "crafting_network",
+    "curve",
+    "dual_layers",
+    "eps_label",
+    "evaluation_split",
+    "fgsm",
+    "header",
+    "layer_gaps",
+    "list_cards",
+    "load_card",
+    "load_data",
+    "load_strips",
+    "load_sweep",
+    "make_strip",
+    "open_bench",
+    "parse_fraction",
+    "pgd",
+    "pick_device",
+    "plan",
+    "run_sweep",
+    "seeded",
+    "shapes",
+    "sweep_header",
+    "wilson",
+]

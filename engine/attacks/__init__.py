@@ -1,0 +1,5 @@
+"""Attacks: frozen values called on `images -> logits`."""
+
+from engine.attacks.pgd import PGD, Attack, AttackStep, LogitsFn, attack_from_json, fgsm
+
+__all__ = ["PGD", "Attack", "AttackStep", "LogitsFn", "attack_from_json", "fgsm"]

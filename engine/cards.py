@@ -1,0 +1,119 @@
+"""What is written to disk about a network and its accuracies: frozen values, as JSON.
+
+Usage::
+
+    record = EvalRecord(...); record.interval.low
+    card = ModelCard.from_json(json.loads(path.read_text()))
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from engine.attacks import PGD, attack_from_json
+from engine.values import DESIGNS, InputError, Interval, NormDesign, NormSetting, wilson
+
+SCHEMA = 1
+PAPER = "arXiv:2403.19150"
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRecord:
+    """One accuracy: of which setting, on how many images, under which attack, crafted where.
+
+    `attack_setting` equals `setting` in a white-box evaluation; where it differs, the attack is a transfer attack.
+    """
+
+    setting: NormSetting
+    attack: PGD | None
+    attack_setting: NormSetting | None
+    n: int
+    n_correct: int
+    seed: int
+
+    @property
+    def white_box(self) -> bool:
+        return self.attack is not None and self.attack_setting == self.setting
+
+    @property
+    def interval(self) -> Interval:
+        return wilson(self.n_correct, self.n)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "setting": self.setting.as_json(),
+            "attack": None if self.attack is None else asdict(self.attack),
+            "attack_setting": None if self.attack_setting is None else self.attack_setting.as_json(),
+            "n": self.n,
+            "n_correct": self.n_correct,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> EvalRecord:
+        crafted = value["attack_setting"]
+        return cls(
+            NormSetting.from_json(value["setting"]),
+            None if value["attack"] is None else attack_from_json(value["attack"]),
+            None if crafted is None else NormSetting.from_json(crafted),
+            value["n"],
+            value["n_correct"],
+            value["seed"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Everything needed to say what a checkpoint is, to load it and to make it again.
+
+    config: the training configuration as plain JSON; data: name, split, n and checksum of the training images;
+    records: headline accuracies on held-out images.
+    """
+
+    name: str
+    architecture: str
+    classes: tuple[str, ...]
+    design: str
+    data: dict[str, Any]
+    config: dict[str, Any]
+    weights_sha256: str
+    images_seen: int
+    wall_seconds: float
+    device: str
+    torch_version: str
+    engine_version: str
+    git_commit: str
+    command: str
+    evaluation: dict[str, Any] = field(default_factory=dict[str, Any])
+    records: tuple[EvalRecord, ...] = ()
+    licence: str = "MIT"
+    paper: str = PAPER
+    schema: int = SCHEMA
+
+    @property
+    def norm_design(self) -> NormDesign:
+        return DESIGNS[self.design]
+
+    def as_json(self) -> dict[str, Any]:
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "records"}
+        return plain | {"classes": list(self.classes), "records": [record.as_json() for record in self.records]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> ModelCard:
+        """Strict: a missing, unknown or wrong field is an InputError that names it and the file."""
+        if value.get("schema") != SCHEMA:
+            raise InputError(f"{where} has card schema {value.get('schema')!r}; this version reads {SCHEMA}.")
+        known = {f.name for f in fields(cls)}
+        wrong = [f"lacks {name!r}" for name in sorted(known - set(value))]
+        wrong += [f"has an unknown field {name!r}" for name in sorted(set(value) - known)]
+        if wrong:
+            raise InputError(f"{where} {wrong[0]}; restore the file or train the checkpoint again.")
+        if value["design"] not in DESIGNS:
+            raise InputError(f"{where} names the unknown design {value['design']!r}; use one of {', '.join(DESIGNS)}.")
+        try:
+            records = tuple(EvalRecord.from_json(record) for record in value["records"])
+            fixed: dict[str, Any] = {"classes": tuple(value["classes"]), "records": records}
+            return cls(**(value | fixed))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{where} has a field of the wrong form ({error}).") from None

@@ -1,0 +1,81 @@
+"""Every command's arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine import api
+from engine.cli import data, evaluate, models, train
+
+ATTACKS = ("none", "fgsm", "pgd")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The parsed command; `run` is the function to call with it. Exits with code 2 on bad arguments."""
+    parser = argparse.ArgumentParser(prog="python -m engine", description="Dual batch normalization under attack.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add(commands, "list", models.run_list, "checkpoints with design, data, clean and robust accuracy")
+    _add(commands, "show", models.run_show, "one card, whole").add_argument("name")
+    _data(_group(commands, "data", "image sets: what is here, download, check"))
+    train_parser = _add(commands, "train", train.run, "train a checkpoint from a TOML configuration")
+    train_parser.add_argument("config", type=Path)
+    train_parser.add_argument("--resume", action="store_true", help="go on from an interrupted run")
+    train_parser.add_argument("--n-headline", type=int, default=2000, help="images behind the card's accuracies")
+    _threads(train_parser)
+    evaluate_parser = _add(commands, "evaluate", evaluate.run, "one accuracy")
+    evaluate_parser.add_argument("name")
+    evaluate_parser.add_argument("--n", type=int, required=True, help="number of images")
+    evaluate_parser.add_argument("--ap", type=float, required=True, help="affine parameters' lambda")
+    evaluate_parser.add_argument("--ns", required=True, help="stored:LAMBDA, clean, adv, noise or mix")
+    evaluate_parser.add_argument("--craft-ap", type=float, help="craft at this AP instead: a transfer attack")
+    evaluate_parser.add_argument("--craft-ns", help="craft at these NS instead: a transfer attack")
+    _attack(evaluate_parser)
+    _threads(evaluate_parser)
+    sweep_parser = _add(commands, "sweep", evaluate.run_sweep, "every curve the app shows of a checkpoint; resumable")
+    sweep_parser.add_argument("name")
+    sweep_parser.add_argument("--n", type=int, default=1000, help="images a point")
+    sweep_parser.add_argument("--n-plane", type=int, default=500, help="images a point of the NS x AP plane")
+    _threads(sweep_parser)
+    return parser.parse_args(argv)
+
+
+def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--device", default="cpu" if name in ("list", "show") else "auto", help="auto, cpu, cuda ...")
+    parser.add_argument("--root", type=Path, default=api.CHECKPOINTS, help="folder of the checkpoints")
+    parser.add_argument("--data", choices=api.DATASETS, help="default: the checkpoint's own")
+    parser.add_argument("--split", choices=api.SPLITS, help="default: the held-out images")
+    parser.add_argument("--data-dir", type=Path, help="where CIFAR-10 lies")
+    parser.add_argument("--unofficial", action="store_true", help="accept files that are not the published ones")
+    return parser
+
+
+def _group(commands: Any, name: str, text: str) -> Any:
+    return commands.add_parser(name, help=text, description=text).add_subparsers(required=True, metavar="COMMAND")
+
+
+def _data(commands: Any) -> None:
+    _add(commands, "list", data.run_list, "image sets and whether they are here")
+    _add(commands, "download", data.run_download, "fetch the official archive, resumable").add_argument(
+        "name", choices=["cifar10"]
+    )
+    _add(commands, "check", data.run_check, "what a folder or archive holds").add_argument("path", type=Path)
+
+
+def _attack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--attack", choices=ATTACKS, required=True)
+    parser.add_argument("--norm", choices=("Linf", "L2"), default="Linf")
+    parser.add_argument("--eps", default="8/255", help="size of the perturbation, pixels in [0, 1]")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--step-size", help="default: eps/4")
+    parser.add_argument("--restarts", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=api.SEED)
+
+
+def _threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, help="processor threads torch may use")

@@ -1,0 +1,121 @@
+"""`evaluate` and `sweep`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import torch
+
+from engine import api
+from engine.cli.models import attack_json
+from engine.cli.output import percent, progress, show
+from engine.strip import save_strips
+from engine.sweep import STRIP_ATTACKS, STRIP_LINES, strip_key
+
+N_STRIP = 8
+
+
+def set_threads(arguments: argparse.Namespace) -> None:
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise api.InputError(f"--threads must be at least 1, got {arguments.threads}.")
+        torch.set_num_threads(arguments.threads)
+
+
+def parse_statistics(text: str) -> api.Statistics:
+    """'stored:LAMBDA', or the source that NS are re-estimated on."""
+    kind, _, lam = text.partition(":")
+    if kind == "stored":
+        return api.Stored(api.parse_fraction(lam))
+    return api.Reestimated(kind)  # pyright: ignore[reportArgumentType]  # checked by the value itself
+
+
+def parse_attack(arguments: argparse.Namespace) -> api.PGD | None:
+    if arguments.attack == "none":
+        return None
+    threat = api.ThreatModel(arguments.norm, api.parse_fraction(arguments.eps))
+    if arguments.attack == "fgsm":
+        return api.fgsm(threat)
+    step_size = threat.eps / 4 if arguments.step_size is None else api.parse_fraction(arguments.step_size)
+    return api.PGD(threat, arguments.steps, step_size, arguments.restarts, stop="success")
+
+
+def settings(arguments: argparse.Namespace) -> tuple[api.NormSetting, api.NormSetting | None]:
+    """The setting that is judged, and the one crafted at where that is another."""
+    setting = api.NormSetting(arguments.ap, parse_statistics(arguments.ns))
+    if arguments.craft_ap is None and arguments.craft_ns is None:
+        return setting, None
+    ap = arguments.ap if arguments.craft_ap is None else arguments.craft_ap
+    return setting, api.NormSetting(ap, parse_statistics(arguments.craft_ns or arguments.ns))
+
+
+def open_from(arguments: argparse.Namespace, n: int) -> tuple[api.Bench, api.ModelCard]:
+    return api.open_bench(
+        arguments.name,
+        api.pick_device(arguments.device),
+        data=arguments.data,
+        split=arguments.split,
+        n=n,
+        data_dir=arguments.data_dir,
+        allow_unofficial=arguments.unofficial,
+        root=arguments.root,
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """`evaluate`."""
+    set_threads(arguments)
+    setting, craft = settings(arguments)
+    attack = parse_attack(arguments)
+    bench, card = open_from(arguments, arguments.n)
+    started = time.monotonic()
+    if attack is not None and craft is not None:
+        attack = api.PGD(attack.threat, attack.steps, attack.step_size, attack.n_restarts, attack.random_start)
+    with progress("evaluate") as callback:
+        record = bench.evaluate(setting, attack, arguments.n, arguments.seed, craft, callback)
+    interval = record.interval
+    value: dict[str, Any] = {
+        "checkpoint": card.name,
+        "weights_sha256": card.weights_sha256,
+        "data": bench.test.name,
+        "split": bench.test.split,
+        "data_sha256": bench.test.checksum,
+        "data_note": bench.test.note,
+        "n": record.n,
+        "n_correct": record.n_correct,
+        "accuracy": interval.value,
+        "ci95": [interval.low, interval.high],
+        "setting": setting.as_json(),
+        "attack": attack_json(attack),
+        "attack_setting": None if record.attack_setting is None else record.attack_setting.as_json(),
+        "seed": record.seed,
+        "device": str(bench.device),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    kind = "clean" if attack is None else attack.label + (", white-box" if record.white_box else ", transfer")
+    show(value, arguments.json, card.name, ["accuracy", "of"], [[percent(interval), kind]])
+
+
+def run_sweep(arguments: argparse.Namespace) -> None:
+    """`sweep`: the curves (sweep.jsonl) and the images beside them (strip.npz, built-in data only)."""
+    set_threads(arguments)
+    bench, card = open_from(arguments, arguments.n)
+    folder = api.checkpoint_folder(arguments.name, arguments.root)
+    head = api.header(card, bench.test, api.SEED)
+    points = api.plan(card.norm_design, arguments.n, arguments.n_plane)
+    with progress(f"sweep {card.name}") as callback:
+        for done, total in api.run_sweep(folder / "sweep.jsonl", bench, head, points):
+            callback(done, total)
+    if bench.test.name == "shapes" and not (folder / "strip.npz").exists():
+        with progress("images") as callback:
+            strips = {
+                strip_key(line, attack): api.make_strip(
+                    bench, api.LINES[line], api.STOPS, attack, range(N_STRIP), api.SEED, callback
+                )
+                for line in STRIP_LINES
+                for attack in STRIP_ATTACKS
+            }
+        save_strips(folder / "strip.npz", card.weights_sha256, strips)
+    show({"checkpoint": card.name, "points": len(points)}, arguments.json, card.name, ["points"], [[str(len(points))]])

@@ -1,0 +1,148 @@
+"""Accuracies: clean, white-box robust and transfer, each with n, interval, attack and seed.
+
+Usage::
+
+    bench = Bench(model, test_set, calibration_set)
+    record = bench.evaluate(setting, attack, n=1000, seed=0)        # white-box: attacks the setting that is judged
+    record = bench.evaluate(setting, attack, n=1000, seed=0, attack_setting=other)        # transfer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from engine.attacks import PGD, LogitsFn
+from engine.cards import EvalRecord
+from engine.data.base import ImageSet, Progress
+from engine.norm import at, channels_last, fold
+from engine.norm.reestimate import reestimate
+from engine.values import InputError, NormSetting, Reestimated, Stored, ThreatModel
+
+CPU_CHUNK, GPU_CHUNK, CALIBRATION_BATCH = 64, 1024, 128
+
+
+def chunk_size(device: torch.device) -> int:
+    """Images a batch: on a CPU larger batches fall out of the cache (2 to 3 times slower at 512)."""
+    return CPU_CHUNK if device.type == "cpu" else GPU_CHUNK
+
+
+def crafting_network(view: nn.Module) -> LogitsFn:
+    """The folded, channels-last twin of a view: same logits up to rounding, for gradients only."""
+    folded = fold(view)
+    return lambda images: folded(channels_last(images))
+
+
+def calibration_attack(eps: float) -> PGD:
+    """What adversarial calibration images are crafted with."""
+    return PGD(ThreatModel("Linf", eps), steps=10, step_size=eps / 4)
+
+
+def seeded(seed: int, start: int) -> torch.Generator:
+    """Generator of the chunk that starts at image `start`; on the CPU, so that every device draws the same numbers."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + start)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """A network, the images it is judged on, and the images its NS may be re-estimated on (None: it may not)."""
+
+    model: nn.Module
+    test: ImageSet
+    calibration: ImageSet | None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def view(self, setting: NormSetting) -> nn.Module:
+        """The plain network at `setting`, with NS re-estimated where the setting says so."""
+        if isinstance(setting.statistics, Stored):
+            return at(self.model, setting)
+        batches = list(self._calibration_batches(setting, setting.statistics))
+        return at(self.model, setting, reestimate(self.model, setting, batches))
+
+    def _calibration_batches(self, setting: NormSetting, wanted: Reestimated) -> Iterator[Tensor]:
+        """Batches (<= 128, 3, h, w) of the source that `wanted` names."""
+        if self.calibration is None:
+            raise InputError("Re-estimating NS needs calibration images, and this data set has none here.")
+        if wanted.n > len(self.calibration):
+            raise InputError(f"Only {len(self.calibration)} calibration images are here, {wanted.n} were asked for.")
+        generator = torch.Generator().manual_seed(wanted.seed)
+        order = torch.randperm(len(self.calibration), generator=generator)[: wanted.n].numpy()
+        craft: LogitsFn | None = None
+        if wanted.source in ("adv", "mix"):
+            craft = crafting_network(self.view(replace(setting, statistics=replace(wanted, source="clean"))))
+        for index in range(0, wanted.n - 1, CALIBRATION_BATCH):
+            chosen = order[index : index + CALIBRATION_BATCH]
+            images = torch.from_numpy(self.calibration.images[chosen]).to(self.device, torch.float32) / 255
+            labels = torch.from_numpy(self.calibration.labels[chosen]).to(self.device)
+            if wanted.source == "noise":
+                noise = torch.rand(images.shape, generator=generator).to(self.device) * 2 - 1
+                images = (images + wanted.eps * noise).clamp(0, 1)
+            if craft is not None:
+                kept = images[: len(images) // 2] if wanted.source == "mix" else images[:0]
+                rest, rest_labels = images[len(kept) :], labels[len(kept) :]
+                crafted = calibration_attack(wanted.eps)(craft, rest, rest_labels, generator=generator)
+                images = torch.cat([kept, crafted])
+            yield images
+
+    def evaluate(
+        self,
+        setting: NormSetting,
+        attack: PGD | None,
+        n: int,
+        seed: int,
+        attack_setting: NormSetting | None = None,
+        progress: Progress | None = None,
+    ) -> EvalRecord:
+        """Accuracy on the first n test images; with an attack, the share correct both clean and attacked.
+
+        `attack_setting` None attacks the very setting that is judged (white-box). Only images that are correct clean
+        are attacked. Gradients come from the folded network, verdicts from the unfolded one in float32.
+        """
+        return next(self.evaluate_many(setting, [attack], n, seed, attack_setting, progress))
+
+    def evaluate_many(
+        self,
+        setting: NormSetting,
+        attacks: list[PGD | None],
+        n: int,
+        seed: int,
+        attack_setting: NormSetting | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[EvalRecord]:
+        """One record an attack, sharing the views; see `evaluate`."""
+        if not 1 <= n <= len(self.test):
+            raise InputError(f"{self.test.name} has {len(self.test)} {self.test.split} images, {n} were asked for.")
+        judge = self.view(setting)
+        crafted_at = attack_setting or setting
+        craft = crafting_network(judge if crafted_at == setting else self.view(crafted_at))
+        correct = torch.cat([judged(judge, *batch) for _, batch in self.batches(n)])
+        for attack in attacks:
+            kept = correct.clone()
+            for start, (images, labels) in self.batches(n) if attack is not None else ():
+                where = kept[start : start + len(labels)].nonzero()[:, 0].to(images.device)
+                if attack is not None and len(where):
+                    adversarial = attack(craft, images[where], labels[where], generator=seeded(seed, start))
+                    kept[start + where.cpu()] = judged(judge, adversarial, labels[where])
+                if progress is not None:
+                    progress(start + len(labels), n)
+            crafted = None if attack is None else crafted_at
+            yield EvalRecord(setting, attack, crafted, n, int(kept.sum()), seed)
+
+    def batches(self, n: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+        """(start, (images, labels)) on the network's device, in chunks that suit it."""
+        size = chunk_size(self.device)
+        for start in range(0, n, size):
+            images, labels = self.test.tensors(start, min(n, start + size))
+            yield start, (images.to(self.device), labels.to(self.device))
+
+
+def judged(judge: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Which images (n,) the network classifies correctly; bool, on the CPU."""
+    with torch.no_grad():
+        return (judge(images).argmax(1) == labels).cpu()

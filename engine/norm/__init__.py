@@ -1,0 +1,18 @@
+"""Dual batch normalization: the layer, the views that make a plain network of it, and folding."""
+
+from engine.norm.fold import Folder, channels_last, fold
+from engine.norm.layer import DualBatchNorm2d
+from engine.norm.views import at, branch_view, dual_layers, joint_view, substitute, to_dual_bn
+
+__all__ = [
+    "DualBatchNorm2d",
+    "Folder",
+    "at",
+    "branch_view",
+    "channels_last",
+    "dual_layers",
+    "fold",
+    "joint_view",
+    "substitute",
+    "to_dual_bn",
+]

@@ -1,0 +1,109 @@
+"""Folding: batch norms of a plain eval-mode view merged into the convolutions before them.
+
+Usage::
+
+    fast = fold(at(model, setting))      # same logits up to rounding; no batch norm left where a conv precedes it
+    folder = Folder(model)               # for a loop that owns `model`: traced once,
+    fast = folder.at(setting)            # weights written anew at each call
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+from torch.fx.proxy import TraceError
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from engine.norm.layer import DualBatchNorm2d
+from engine.norm.views import at, dual_layers
+from engine.values import Branch, InputError, NormSetting, Stored, branch_setting
+
+
+def fold(view: nn.Module) -> nn.Module:
+    """A frozen copy with conv + batch norm pairs merged, channels last; for crafting, not for verdicts.
+
+    Pre-activation networks keep the norms that follow no convolution. Raises InputError for a network in train mode or
+    one that cannot be traced.
+    """
+    if any(module.training for module in view.modules()):
+        raise InputError("Only a network in eval mode can be folded; make a view with at().")
+    try:
+        folded = fuse(view)
+    except (TraceError, RuntimeError) as error:
+        raise InputError(f"The network cannot be traced for folding ({error}); use it unfolded.") from None
+    return folded.to(memory_format=torch.channels_last).requires_grad_(False)  # pyright: ignore[reportCallIssue]
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The same images in the memory format that folded networks are fastest with."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _pairs(view: nn.Module) -> Iterator[tuple[str, str]]:
+    """(conv, norm) names that folding merges: the norm is the convolution's only reader."""
+    traced = fx.symbolic_trace(view)
+    modules = dict(traced.named_modules())
+    for node in traced.graph.nodes:
+        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
+            continue
+        source = node.args[0]
+        if source.op == "call_module" and isinstance(modules[source.target], nn.Conv2d) and len(source.users) == 1:
+            yield source.target, node.target
+
+
+class Folder:
+    """Folds one network at many settings without tracing it again; owned by one loop, not shared between threads.
+
+    Only stored statistics: `at` writes the weights of the same folded network at every call.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        view = at(model, branch_setting(Branch.ADV))
+        self.layers: dict[str, DualBatchNorm2d] = dict(dual_layers(model))
+        self.parameters = dict(model.named_parameters())
+        self.convs = {norm: model.get_submodule(conv) for conv, norm in _pairs(view)}
+        self.folded = fold(view)
+        self.targets = {norm: self.folded.get_submodule(conv) for conv, norm in _pairs(view)}
+
+    def at(self, setting: NormSetting) -> nn.Module:
+        """The folded network at `setting`; valid until the next call."""
+        for name, layer in self.layers.items():
+            statistics = setting.layer_statistics(name)
+            if not isinstance(statistics, Stored):
+                raise InputError("Folding again and again needs stored NS.")
+            bn = layer.frozen(setting.layer_affine(name), statistics.lam)
+            if name in self.targets:
+                self._write(name, bn)
+            else:
+                kept = self.folded.get_submodule(name)
+                for attribute in ("weight", "bias", "running_mean", "running_var"):
+                    getattr(kept, attribute).data.copy_(getattr(bn, attribute).detach())
+        self._write_plain()
+        return self.folded
+
+    def _write(self, name: str, bn: nn.BatchNorm2d) -> None:
+        conv, target = self.convs[name], self.targets[name]
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(target, nn.Conv2d)
+        assert target.bias is not None
+        assert bn.running_mean is not None
+        assert bn.running_var is not None
+        with torch.no_grad():
+            weight, bias = fuse_conv_bn_weights(
+                conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
+            )
+            target.weight.copy_(weight)
+            target.bias.copy_(bias)
+
+    def _write_plain(self) -> None:
+        """Copies the parameters of everything that is neither a dual layer nor a folded convolution."""
+        done = {id(target) for target in self.targets.values()}
+        with torch.no_grad():
+            for name, module in self.folded.named_modules():
+                if id(module) in done or isinstance(module, nn.BatchNorm2d | fx.GraphModule):
+                    continue
+                for key, parameter in module.named_parameters(recurse=False):
+                    parameter.copy_(self.parameters[f"{name}.{key}"])

@@ -1,0 +1,117 @@
+"""The images beside a curve: a few test images, attacked white-box at every stop of a slider.
+
+Usage::
+
+    strip = make_strip(bench, LINES["ap@stored:1"], STOPS, attack, indices=range(8), seed=0)
+    save_strips(path, weights_sha256, {"ap@stored:1|PGD-10 at 8/255": strip});  load_strips(path, weights_sha256)
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from engine.attacks import PGD
+from engine.data.base import Progress
+from engine.evaluation import Bench, crafting_network, seeded
+from engine.features import affine_gaps, layer_gaps
+from engine.files import write_atomic
+from engine.values import InputError, NormSetting
+
+N_GAP_IMAGES = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    """m images at s stops of a line.
+
+    indices (m,): which test images; lams (s,); deltas int8 (s, m, 3, h, w): adversarial minus original in 8-bit levels,
+    rounded (at most half a level off); for the original and the adversarial image the predicted class, int8 (s, m), and
+    its confidence, float32 (s, m) in [0, 1]. gaps (s, layers): statistics gap between N_GAP_IMAGES clean images and the
+    same images attacked, both through the network at that stop (`LayerGap.mean` + `LayerGap.sigma`);
+    affine (s, layers): `affine_gaps`.
+    """
+
+    indices: npt.NDArray[np.int64]
+    lams: npt.NDArray[np.float64]
+    deltas: npt.NDArray[np.int8]
+    clean_class: npt.NDArray[np.int8]
+    clean_confidence: npt.NDArray[np.float32]
+    adv_class: npt.NDArray[np.int8]
+    adv_confidence: npt.NDArray[np.float32]
+    layers: npt.NDArray[np.str_]
+    gaps: npt.NDArray[np.float32]
+    affine: npt.NDArray[np.float32]
+
+
+def _predict(logits: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    confidence, predicted = logits.softmax(1).max(1)
+    return predicted.cpu().numpy().astype(np.int8), confidence.cpu().numpy().astype(np.float32)
+
+
+def make_strip(
+    bench: Bench,
+    line: Callable[[float], NormSetting],
+    lams: Sequence[float],
+    attack: PGD,
+    indices: Sequence[int],
+    seed: int,
+    progress: Progress | None = None,
+) -> Strip:
+    """Attacks the images at every stop, through the very network of that stop, all steps (no early stop)."""
+    attack = replace(attack, stop="never")
+    images = torch.from_numpy(bench.test.images[list(indices)]).to(bench.device, torch.float32) / 255
+    labels = torch.from_numpy(bench.test.labels[list(indices)]).to(bench.device)
+    probe, probe_labels = (t.to(bench.device) for t in bench.test.tensors(0, min(N_GAP_IMAGES, len(bench.test))))
+    rows: list[tuple[npt.NDArray[np.generic], ...]] = []
+    names: list[str] = []
+    for done, lam in enumerate(lams):
+        setting = line(lam)
+        view = bench.view(setting)
+        craft = crafting_network(view)
+        adversarial = attack(craft, images, labels, generator=seeded(seed, 0))
+        attacked = attack(craft, probe, probe_labels, generator=seeded(seed, 1))
+        gaps = layer_gaps(view, probe.split(64), attacked.split(64))
+        affine = affine_gaps(bench.model, setting.affine)
+        names = [gap.layer for gap in gaps]
+        with torch.no_grad():
+            clean_class, clean_confidence = _predict(view(images))
+            adv_class, adv_confidence = _predict(view(adversarial))
+        delta = ((adversarial - images) * 255).round().clamp(-127, 127).to(torch.int8).cpu().numpy()
+        sizes = np.array([gap.mean + gap.sigma for gap in gaps], np.float32)
+        shares = np.array([affine[name] for name in names], np.float32)
+        rows.append((delta, clean_class, clean_confidence, adv_class, adv_confidence, sizes, shares))
+        if progress is not None:
+            progress(done + 1, len(lams))
+    deltas, cc, cf, ac, af, gaps_, affine_ = (np.stack(column) for column in zip(*rows, strict=True))
+    return Strip(np.array(indices), np.array(lams), deltas, cc, cf, ac, af, np.array(names), gaps_, affine_)  # type: ignore[arg-type]
+
+
+def save_strips(path: Path, weights_sha256: str, strips: dict[str, Strip]) -> None:
+    """One .npz with every strip, named by line and attack."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    for key, strip in strips.items():
+        arrays |= {f"{key}|{f.name}": getattr(strip, f.name) for f in fields(Strip)}
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, weights_sha256=np.array(weights_sha256), **arrays)
+    write_atomic(path, content.getvalue())
+
+
+def load_strips(path: Path, weights_sha256: str) -> dict[str, Strip]:
+    """The strips of a file. InputError where it is damaged or was made with other weights."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and run the sweep again.") from None
+    if str(arrays.pop("weights_sha256", "")) != weights_sha256:
+        raise InputError(f"{path} was made with other weights; run the sweep again.")
+    keys = dict.fromkeys(name.rsplit("|", 1)[0] for name in arrays)
+    return {key: Strip(**{f.name: arrays[f"{key}|{f.name}"] for f in fields(Strip)}) for key in keys}

