@@ -21,11 +21,29 @@ from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
 from engine.data.base import SPLITS, ImageSet, Split
 from engine.evaluation import Bench, crafting_network, seeded
-from engine.features import layer_gaps
+from engine.features import affine_gaps, stored_gaps, wasserstein1
+from engine.gaps import Track, load_tracks
 from engine.norm import at, dual_layers
 from engine.strip import Strip, load_strips, make_strip
-from engine.sweep import LINES, MAIN_EPS, STOPS, curve, header, load_sweep, pgd, plan, run_sweep, sweep_header
+from engine.sweep import (
+    LINES,
+    MAIN_EPS,
+    PLANE,
+    STOPS,
+    Curve,
+    canonical,
+    curve,
+    header,
+    load_sweep,
+    pgd,
+    plan,
+    run_sweep,
+    same_line,
+    strip_key,
+    sweep_header,
+)
 from engine.values import (
+    CHECKPOINT_NAME,
     DESIGNS,
     Branch,
     Cancelled,
@@ -64,7 +82,7 @@ def pick_device(name: str) -> torch.device:
 def checkpoint_folder(name: str, root: Path = CHECKPOINTS) -> Path:
     """The folder of a checkpoint. InputError lists what there is for a name that is not there."""
     folder = root / name
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or not folder.is_dir():
+    if not re.fullmatch(CHECKPOINT_NAME, name) or not folder.is_dir():
         known = ", ".join(path.name for path in find_checkpoints(root)) or "none yet; train one"
         raise InputError(f"There is no checkpoint {name!r}; there are: {known}.")
     return folder
@@ -110,6 +128,7 @@ __all__ = [
     "LINES",
     "MAIN_EPS",
     "PGD",
+    "PLANE",
     "SEED",
     "SPLITS",
     "STOPS",
@@ -117,6 +136,7 @@ __all__ = [
     "Bench",
     "Branch",
     "Cancelled",
+    "Curve",
     "EvalRecord",
     "ImageSet",
     "InputError",
@@ -131,9 +151,12 @@ __all__ = [
     "Stored",
     "Strip",
     "ThreatModel",
+    "Track",
     "__version__",
+    "affine_gaps",
     "at",
     "branch_setting",
+    "canonical",
     "checkpoint_folder",
     "cifar",
     "crafting_network",
@@ -143,12 +166,12 @@ __all__ = [
     "evaluation_split",
     "fgsm",
     "header",
-    "layer_gaps",
     "list_cards",
     "load_card",
     "load_data",
     "load_strips",
     "load_sweep",
+    "load_tracks",
     "make_strip",
     "open_bench",
     "parse_fraction",
@@ -157,7 +180,11 @@ __all__ = [
     "plan",
     "run_sweep",
     "seeded",
+    "same_line",
     "shapes",
+    "stored_gaps",
+    "strip_key",
     "sweep_header",
+    "wasserstein1",
     "wilson",
 ]

@@ -115,6 +115,8 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor], expected: dict[str, T
         if tensors[name].shape != expected[name].shape:
             shapes_ = f"{[*tensors[name].shape]} instead of {[*expected[name].shape]}"
             raise InputError(f"{path}: tensor {name!r} has the shape {shapes_}.")
+        if tensors[name].dtype != expected[name].dtype:
+            raise InputError(f"{path}: tensor {name!r} has the type {tensors[name].dtype}, not {expected[name].dtype}.")
         if not bool(torch.isfinite(tensors[name]).all()):
             raise InputError(f"{path}: tensor {name!r} holds NaN or infinity.")
 

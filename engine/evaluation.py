@@ -43,7 +43,7 @@ def calibration_attack(eps: float) -> PGD:
 
 def seeded(seed: int, start: int) -> torch.Generator:
     """Generator of the chunk that starts at image `start`; on the CPU, so that every device draws the same numbers."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + start)
+    return torch.Generator().manual_seed((seed * 1_000_003 + start) % 2**63)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ class Bench:
             raise InputError("Re-estimating NS needs calibration images, and this data set has none here.")
         if wanted.n > len(self.calibration):
             raise InputError(f"Only {len(self.calibration)} calibration images are here, {wanted.n} were asked for.")
-        generator = torch.Generator().manual_seed(wanted.seed)
+        generator = torch.Generator().manual_seed(wanted.seed % 2**63)
         order = torch.randperm(len(self.calibration), generator=generator)[: wanted.n].numpy()
         craft: LogitsFn | None = None
         if wanted.source in ("adv", "mix"):

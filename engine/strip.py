@@ -9,9 +9,11 @@ Usage::
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +23,11 @@ from torch import Tensor
 from engine.attacks import PGD
 from engine.data.base import Progress
 from engine.evaluation import Bench, crafting_network, seeded
-from engine.features import affine_gaps, layer_gaps
 from engine.files import write_atomic
 from engine.values import InputError, NormSetting
 
-N_GAP_IMAGES = 128
+DAMAGE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, BadZipFile, zlib.error)
+"""What numpy and zipfile raise on files that are cut short or altered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +36,7 @@ class Strip:
 
     indices (m,): which test images; lams (s,); deltas int8 (s, m, 3, h, w): adversarial minus original in 8-bit levels,
     rounded (at most half a level off); for the original and the adversarial image the predicted class, int8 (s, m), and
-    its confidence, float32 (s, m) in [0, 1]. gaps (s, layers): statistics gap between N_GAP_IMAGES clean images and the
-    same images attacked, both through the network at that stop (`LayerGap.mean` + `LayerGap.sigma`);
-    affine (s, layers): `affine_gaps`.
+    its confidence, float32 (s, m) in [0, 1].
     """
 
     indices: npt.NDArray[np.int64]
@@ -46,9 +46,6 @@ class Strip:
     clean_confidence: npt.NDArray[np.float32]
     adv_class: npt.NDArray[np.int8]
     adv_confidence: npt.NDArray[np.float32]
-    layers: npt.NDArray[np.str_]
-    gaps: npt.NDArray[np.float32]
-    affine: npt.NDArray[np.float32]
 
 
 def _predict(logits: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
@@ -69,29 +66,21 @@ def make_strip(
     attack = replace(attack, stop="never")
     images = torch.from_numpy(bench.test.images[list(indices)]).to(bench.device, torch.float32) / 255
     labels = torch.from_numpy(bench.test.labels[list(indices)]).to(bench.device)
-    probe, probe_labels = (t.to(bench.device) for t in bench.test.tensors(0, min(N_GAP_IMAGES, len(bench.test))))
     rows: list[tuple[npt.NDArray[np.generic], ...]] = []
-    names: list[str] = []
     for done, lam in enumerate(lams):
         setting = line(lam)
         view = bench.view(setting)
         craft = crafting_network(view)
         adversarial = attack(craft, images, labels, generator=seeded(seed, 0))
-        attacked = attack(craft, probe, probe_labels, generator=seeded(seed, 1))
-        gaps = layer_gaps(view, probe.split(64), attacked.split(64))
-        affine = affine_gaps(bench.model, setting.affine)
-        names = [gap.layer for gap in gaps]
         with torch.no_grad():
             clean_class, clean_confidence = _predict(view(images))
             adv_class, adv_confidence = _predict(view(adversarial))
         delta = ((adversarial - images) * 255).round().clamp(-127, 127).to(torch.int8).cpu().numpy()
-        sizes = np.array([gap.mean + gap.sigma for gap in gaps], np.float32)
-        shares = np.array([affine[name] for name in names], np.float32)
-        rows.append((delta, clean_class, clean_confidence, adv_class, adv_confidence, sizes, shares))
+        rows.append((delta, clean_class, clean_confidence, adv_class, adv_confidence))
         if progress is not None:
             progress(done + 1, len(lams))
-    deltas, cc, cf, ac, af, gaps_, affine_ = (np.stack(column) for column in zip(*rows, strict=True))
-    return Strip(np.array(indices), np.array(lams), deltas, cc, cf, ac, af, np.array(names), gaps_, affine_)  # type: ignore[arg-type]
+    deltas, cc, cf, ac, af = (np.stack(column) for column in zip(*rows, strict=True))
+    return Strip(np.array(indices), np.array(lams), deltas, cc, cf, ac, af)  # pyright: ignore[reportArgumentType]
 
 
 def save_strips(path: Path, weights_sha256: str, strips: dict[str, Strip]) -> None:
@@ -109,9 +98,11 @@ def load_strips(path: Path, weights_sha256: str) -> dict[str, Strip]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        made_with = str(arrays.pop("weights_sha256"))
+        keys = dict.fromkeys(name.rsplit("|", 1)[0] for name in arrays)
+        strips = {key: Strip(**{f.name: arrays[f"{key}|{f.name}"] for f in fields(Strip)}) for key in keys}
+    except DAMAGE as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run the sweep again.") from None
-    if str(arrays.pop("weights_sha256", "")) != weights_sha256:
+    if made_with != weights_sha256:
         raise InputError(f"{path} was made with other weights; run the sweep again.")
-    keys = dict.fromkeys(name.rsplit("|", 1)[0] for name in arrays)
-    return {key: Strip(**{f.name: arrays[f"{key}|{f.name}"] for f in fields(Strip)}) for key in keys}
+    return strips

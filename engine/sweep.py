@@ -49,7 +49,6 @@ MAIN_EPS = 8 / 255
 MAIN_ATTACKS: tuple[PGD | None, ...] = (None, fgsm(ThreatModel("Linf", MAIN_EPS)), pgd(10, MAIN_EPS))
 EXTRA_ATTACKS = tuple(pgd(10, level / 255) for level in (2, 4, 16)) + (pgd(20, MAIN_EPS),)
 EXTRA_LINES = ("ap@stored:1", "ap@clean")
-STRIP_LINES = ("ap@stored:0", "ap@stored:1", "ap@clean")
 STRIP_ATTACKS = tuple(attack for attack in MAIN_ATTACKS if attack is not None)
 
 
@@ -69,14 +68,30 @@ def canonical(setting: NormSetting, design: NormDesign) -> NormSetting:
     return NormSetting(affine, Stored(0.0) if shared else setting.statistics, setting.overrides)
 
 
+def distinct_lines(design: NormDesign) -> list[str]:
+    """The lines along which a design differs from point to point and from line to line; for single BN the first."""
+    kept: dict[tuple[NormSetting, ...], str] = {}
+    for name, line in LINES.items():
+        kept.setdefault(tuple(canonical(line(lam), design) for lam in STOPS), name)
+    return list(kept.values())
+
+
+def same_line(name: str, design: NormDesign) -> str:
+    """The line of `distinct_lines` that has the same networks as this one."""
+    wanted = [canonical(LINES[name](lam), design) for lam in STOPS]
+    return next(
+        key for key in distinct_lines(design) if [canonical(LINES[key](lam), design) for lam in STOPS] == wanted
+    )
+
+
 def plan(design: NormDesign, n: int, n_plane: int) -> list[Point]:
-    """Every point of a checkpoint's sweeps, without those that the design makes equal to another."""
-    points = [Point(LINES[line](lam), a, n) for line in LINES for lam in STOPS for a in MAIN_ATTACKS]
-    points += [Point(LINES[line](lam), a, n) for line in EXTRA_LINES for lam in COARSE for a in EXTRA_ATTACKS]
+    """Every point of a checkpoint's sweeps, the first curves first, without those that the design makes equal."""
+    first = sorted(LINES, key=lambda line: line not in EXTRA_LINES)
+    points = [Point(LINES[line](lam), a, n) for line in first for lam in STOPS for a in MAIN_ATTACKS]
     plane = [NormSetting(affine, Stored(statistics)) for affine in PLANE for statistics in PLANE]
     points += [Point(setting, attack, n_plane) for setting in plane for attack in (None, pgd(10, MAIN_EPS))]
-    kept = {Point(canonical(p.setting, design), p.attack, p.n): None for p in points}
-    return sorted(kept, key=lambda p: (-p.n, json.dumps(p.setting.as_json())))
+    points += [Point(LINES[line](lam), a, n) for line in EXTRA_LINES for lam in COARSE for a in EXTRA_ATTACKS]
+    return list({Point(canonical(p.setting, design), p.attack, p.n): None for p in points})
 
 
 def header(card: ModelCard, test: ImageSet, seed: int) -> dict[str, Any]:
@@ -116,7 +131,7 @@ def load_sweep(path: Path, expected: dict[str, Any]) -> list[EvalRecord]:
             raise InputError(f"{path} is stale: its {key} is {found.get(key)!r}, not {value!r}; run the sweep again.")
     try:
         return [EvalRecord.from_json(json.loads(line)) for line in lines]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} holds a damaged record ({error}); delete it and run the sweep again.") from None
 
 

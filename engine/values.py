@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from enum import IntEnum
-from fractions import Fraction
 from typing import Any, Literal
 
 LAM_MIN, LAM_MAX = -0.5, 1.5
+CHECKPOINT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 SourceName = Literal["clean", "adv", "noise", "mix"]
 SOURCES: tuple[SourceName, ...] = ("clean", "adv", "noise", "mix")
 
@@ -159,9 +159,13 @@ def check_eps(eps: float) -> None:
 def parse_fraction(text: str) -> float:
     """A number written as '8/255' or '0.03'."""
     try:
-        return float(Fraction(text.strip()))
+        numerator, *denominator = (float(part) for part in text.split("/", 1))
+        value = numerator / denominator[0] if denominator else numerator
+        if math.isfinite(value):
+            return value
     except (ValueError, ZeroDivisionError):
-        raise InputError(f"{text!r} is not a number; write it like 8/255 or 0.031.") from None
+        pass
+    raise InputError(f"{text!r} is not a number; write it like 8/255 or 0.031.")
 
 
 def eps_label(eps: float) -> str:

@@ -21,7 +21,7 @@ LAYERS = (
     ("files",),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
-    ("checkpoint", "evaluation", "sweep", "strip", "explain"),
+    ("checkpoint", "evaluation", "sweep", "strip", "gaps", "explain"),
     ("training", "experiments"),
     ("api", "cli", "__main__"),
 )
@@ -32,6 +32,7 @@ STDLIB_ONLY = {"values", "files"}
 NEIGHBOURS = {
     ("sweep", "evaluation"),
     ("strip", "evaluation"),
+    ("gaps", "evaluation"),
     ("experiments", "training"),
     ("cli", "api"),
     ("__main__", "api"),

@@ -11,10 +11,11 @@ import torch
 from engine import api
 from engine.cli.models import attack_json
 from engine.cli.output import percent, progress, show
+from engine.gaps import make_track, save_tracks
 from engine.strip import save_strips
-from engine.sweep import STRIP_ATTACKS, STRIP_LINES, strip_key
+from engine.sweep import STOPS, STRIP_ATTACKS, distinct_lines, strip_key
 
-N_STRIP = 8
+N_STRIP, N_GAPS = 8, 256
 
 
 def set_threads(arguments: argparse.Namespace) -> None:
@@ -101,6 +102,8 @@ def run(arguments: argparse.Namespace) -> None:
 def run_sweep(arguments: argparse.Namespace) -> None:
     """`sweep`: the curves (sweep.jsonl) and the images beside them (strip.npz, built-in data only)."""
     set_threads(arguments)
+    if not 1 <= arguments.n_plane <= arguments.n:
+        raise api.InputError(f"--n-plane must lie between 1 and --n ({arguments.n}), got {arguments.n_plane}.")
     bench, card = open_from(arguments, arguments.n)
     folder = api.checkpoint_folder(arguments.name, arguments.root)
     head = api.header(card, bench.test, api.SEED)
@@ -108,13 +111,22 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     with progress(f"sweep {card.name}") as callback:
         for done, total in api.run_sweep(folder / "sweep.jsonl", bench, head, points):
             callback(done, total)
+    main = [attack for attack in STRIP_ATTACKS if attack.steps > 1][0]
+    if not (folder / "gaps.json").exists():
+        with progress("layer gaps") as callback:
+            lines = {line: api.LINES[line] for line in distinct_lines(card.norm_design)}
+            tracks = {
+                key: make_track(bench, line, STOPS, main, min(N_GAPS, arguments.n), api.SEED, callback)
+                for key, line in lines.items()
+            }
+        save_tracks(folder / "gaps.json", card.weights_sha256, tracks)
     if bench.test.name == "shapes" and not (folder / "strip.npz").exists():
         with progress("images") as callback:
             strips = {
                 strip_key(line, attack): api.make_strip(
-                    bench, api.LINES[line], api.STOPS, attack, range(N_STRIP), api.SEED, callback
+                    bench, api.LINES[line], STOPS, attack, range(N_STRIP), api.SEED, callback
                 )
-                for line in STRIP_LINES
+                for line in distinct_lines(card.norm_design)
                 for attack in STRIP_ATTACKS
             }
         save_strips(folder / "strip.npz", card.weights_sha256, strips)

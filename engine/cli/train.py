@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -67,13 +68,11 @@ def run(arguments: argparse.Namespace) -> None:
     state = folder / STATE
     if state.exists() and not arguments.resume:
         raise api.InputError(f"{state} holds an unfinished run; add --resume to go on, or delete it to start again.")
-    data = api.load_data(
-        config.data,
-        config.split,  # pyright: ignore[reportArgumentType]  # load_data refuses unknown splits
-        config.n_train,
-        data_dir=arguments.data_dir,
-        allow_unofficial=arguments.unofficial,
-    )
+    where: dict[str, Any] = {"data_dir": arguments.data_dir, "allow_unofficial": arguments.unofficial}
+    # What cannot be judged afterwards is refused before, not after, hours of training.
+    api.load_data(config.data, api.evaluation_split(config.data), arguments.n_headline, **where)
+    split: Any = config.split
+    data = api.load_data(config.data, split, config.n_train, **where)
     model = initial_network(config, len(data.classes), arguments.root).to(device)
     started, rows = time.monotonic(), list[EpochLog]()
     with progress(f"train {config.name}") as callback:
@@ -99,15 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     card = save_checkpoint(folder, model.eval(), card)
     write_atomic(folder / "train.toml", arguments.config.read_bytes())
-    state.unlink(missing_ok=True)
-    bench, _ = api.open_bench(
-        config.name,
-        device,
-        data_dir=arguments.data_dir,
-        allow_unofficial=arguments.unofficial,
-        n=arguments.n_headline,
-        root=arguments.root,
-    )
+    bench, _ = api.open_bench(config.name, device, n=arguments.n_headline, root=arguments.root, **where)
     records = headline_records(bench, config.eps, arguments.n_headline)
     made_on = {
         "name": bench.test.name,
@@ -117,6 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
     }
     card = replace(card, records=records, evaluation=made_on)
     save_card(folder, card)
+    state.unlink(missing_ok=True)
     table = [
         [f"{r.attack.label if r.attack else 'clean'}, AP {r.setting.affine:g}", percent(r.interval)] for r in records
     ]

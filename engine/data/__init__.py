@@ -44,7 +44,7 @@ def load_data(
         return whole
     if not 1 <= n <= len(whole):
         raise InputError(f"cifar10 {split} has {len(whole)} images here, {n} were asked for.")
-    images, labels = whole.images[:n], whole.labels[:n]
+    images, labels = whole.images[:n].copy(), whole.labels[:n].copy()
     return replace(whole, images=images, labels=labels, checksum=checksum(images, labels))
 
 

@@ -74,7 +74,7 @@ def load(path: Path, split: Split, *, allow_unofficial: bool) -> ImageSet:
     unofficial = [batch.report for batch in found if not batch.report.official]
     if unofficial and not allow_unofficial:
         listed = ", ".join(row.file for row in unofficial)
-        raise InputError(f"Not the official CIFAR-10 in {place}: {listed}; {WAY_OUT}, or allow unofficial files.")
+        raise InputError(f"Not the official CIFAR-10 in {place}: {listed}; {WAY_OUT}, or accept these (--unofficial).")
     images = np.concatenate([batch.arrays[0] for batch in found if batch.arrays])
     labels = np.concatenate([batch.arrays[1] for batch in found if batch.arrays])
     return ImageSet("cifar10", split, images, labels, CLASSES, checksum(images, labels), _note(unofficial))

@@ -179,7 +179,7 @@ def generate(split: str, n: int, parameters: ShapesParameters = PARAMETERS) -> T
 
 def load(split: str, n: int | None = None) -> ImageSet:
     """The first n images (all without n) of a split."""
-    truth = generate(split, n or LENGTHS.get(split, 0) or 1)
+    truth = generate(split, LENGTHS.get(split, 1) if n is None else n)
     digest = checksum(truth.images, truth.labels)
     return ImageSet("shapes", split, truth.images, truth.labels, CLASSES, digest)
 

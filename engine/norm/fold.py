@@ -9,7 +9,9 @@ Usage::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -21,6 +23,38 @@ from engine.norm.layer import DualBatchNorm2d
 from engine.norm.views import at, dual_layers
 from engine.values import Branch, InputError, NormSetting, Stored, branch_setting
 
+_TRACING = threading.Lock()
+
+
+class _Tracer(fx.Tracer):
+    """Traces while other threads go on computing.
+
+    torch.fx replaces `nn.Module.__call__` and `__getattr__` of the whole process while it traces: without this, a
+    network that runs in another thread meanwhile would be recorded, or fail.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self.owner:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.owner:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+def _traced(view: nn.Module) -> fx.GraphModule:
+    """The view as a graph; one trace at a time in the process."""
+    with _TRACING:
+        return fx.GraphModule(view, _Tracer().trace(view))
+
 
 def fold(view: nn.Module) -> nn.Module:
     """A frozen copy with conv + batch norm pairs merged, channels last; for crafting, not for verdicts.
@@ -31,7 +65,7 @@ def fold(view: nn.Module) -> nn.Module:
     if any(module.training for module in view.modules()):
         raise InputError("Only a network in eval mode can be folded; make a view with at().")
     try:
-        folded = fuse(view)
+        folded = fuse(_traced(view), no_trace=True)
     except (TraceError, RuntimeError) as error:
         raise InputError(f"The network cannot be traced for folding ({error}); use it unfolded.") from None
     return folded.to(memory_format=torch.channels_last).requires_grad_(False)  # pyright: ignore[reportCallIssue]
@@ -44,7 +78,7 @@ def channels_last(images: Tensor) -> Tensor:
 
 def _pairs(view: nn.Module) -> Iterator[tuple[str, str]]:
     """(conv, norm) names that folding merges: the norm is the convolution's only reader."""
-    traced = fx.symbolic_trace(view)
+    traced = _traced(view)
     modules = dict(traced.named_modules())
     for node in traced.graph.nodes:
         if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):

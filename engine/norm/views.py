@@ -53,7 +53,8 @@ def _refusal(module: nn.Module) -> str | None:
         module, "_orig_mod"
     ):
         return "wraps a network; convert the network inside it"
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:  # pyright: ignore[reportPrivateUsage]
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if any(getattr(module, kind) for kind in kinds):
         return "has hooks, which a copy would carry along; remove them first"
     if type(module) is nn.BatchNorm2d:
         if module.momentum is None:

@@ -7,13 +7,17 @@ Usage::
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.models import ARCHITECTURES
-from engine.values import DESIGNS, InputError, check_eps, parse_fraction
+from engine.values import CHECKPOINT_NAME, DESIGNS, InputError, check_eps, parse_fraction
+
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,13 @@ class TrainConfig:
     warm_start: str = ""
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if type(value) not in _KINDS.get(str(f.type), (str,)) or (type(value) is float and not isfinite(value)):
+                raise InputError(f"Training configuration {self.name!r}: {f.name} cannot be {value!r}.")
         problems = [
+            (not re.fullmatch(CHECKPOINT_NAME, self.name), "name must consist of letters, digits, '.', '_' and '-'"),
+            (self.split not in ("train", "train-40k"), "split must be train or train-40k, the others are for judging"),
             (self.architecture not in ARCHITECTURES, f"architecture must be one of {', '.join(ARCHITECTURES)}"),
             (self.design not in DESIGNS, f"design must be one of {', '.join(DESIGNS)}"),
             (self.data not in ("shapes", "cifar10"), "data must be shapes or cifar10"),
@@ -65,6 +75,7 @@ class TrainConfig:
             (self.n_train < self.batch_size, "n_train must be at least batch_size"),
             (self.attack_steps < 1 or self.step_ratio <= 0, "attack_steps and step_ratio must be above 0"),
             (self.lr <= 0 or self.weight_decay < 0, "lr must be above 0 and weight_decay not below 0"),
+            (not 0 < self.momentum < 1, "momentum must lie between 0 and 1 (Nesterov's)"),
             (not 0 <= self.ema < 1, "ema must lie in [0, 1)"),
             (self.batch == "joint" and self.alpha in (0, 1), "a joint batch needs both losses (0 < alpha < 1)"),
             (self.alpha in (0, 1) and self.design != "single", "with one loss only the single design makes sense"),

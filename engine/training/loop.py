@@ -46,7 +46,7 @@ class EpochLog:
 
 def generator_for(seed: int, kind: int, index: int) -> torch.Generator:
     """An independent CPU generator for (seed, kind, index)."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + kind) * 10_000_019 + index)
+    return torch.Generator().manual_seed(((seed * 1_000_003 + kind) * 10_000_019 + index) % 2**63)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

@@ -52,10 +52,11 @@ def load_state(path: Path, config: dict[str, object]) -> tuple[int, Tensors, lis
     """(step, tensors, log). InputError where the file is damaged or belongs to another configuration."""
     try:
         with safe_open(path, framework="pt") as file:
-            meta = file.metadata()
+            meta = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        step, log, made_with = int(meta["step"]), json.loads(meta["log"]), meta["config"]
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it to start the run again.") from None
-    if meta["config"] != json.dumps(config, sort_keys=True):
+    if made_with != json.dumps(config, sort_keys=True):
         raise InputError(f"{path} belongs to another configuration; delete it or restore the configuration.")
-    return int(meta["step"]), tensors, json.loads(meta["log"])
+    return step, tensors, log

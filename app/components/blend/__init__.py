@@ -169,7 +169,7 @@ def encode(array: NDArray[np.uint8] | NDArray[np.int8]) -> str:
 
 def blend(payload: BlendPayload, *, key: str) -> BlendState:
     """Mounts the component and returns the visitor's choice, or the start until there is one."""
-    return validated(_mount(key=key, data=_plain(payload)).get("choice"), payload)
+    return validated(_mount(key=key, data={**_plain(payload), "key": key}).get("choice"), payload)
 
 
 def validated(choice: object, payload: BlendPayload) -> BlendState:

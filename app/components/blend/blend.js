@@ -1,9 +1,10 @@
-// Part 4b, the entry: one Blend per mounted component. It owns λ; the browser paints every change by itself and
+// Part 5 of 5, the entry: one Blend per mounted component. It owns λ; the browser paints every change by itself and
 // Python hears of a choice only once it is made (pointer up, keys at rest, sweep over).
 
 const SETTLE = { keys: 250, speech: 400 }; // milliseconds
 const SWEEP = { smooth: 140, jump: 900 }; // milliseconds a stop; jumps when reduced motion is asked for
 const instances = new WeakMap();
+const told = new Map(); // Python key → the choice it holds; outlives a mount, as the choice may
 
 class Blend {
   constructor(root) {
@@ -19,7 +20,7 @@ class Blend {
       return { name, box, value: part("value", box), range: part("range", box), meaning: part("meaning", box) };
     });
     this.chart = new CurveChart(part("chart"), (lam) => this.drag(lam), () => this.settle());
-    this.strip = new ImageStrip(root, part, (pinned) => this.choose({ pinned }));
+    this.strip = new ImageStrip(part, (pinned) => this.choose({ pinned }));
     this.bars = new LayerBars(part, (layer) => this.choose({ layer: this.layer === layer ? null : layer }));
     this.settleSoon = later(() => this.settle(), SETTLE.keys);
     this.speakSoon = later(() => this.speak(), SETTLE.speech);
@@ -50,7 +51,8 @@ class Blend {
     if (!this.data || (start.token ?? 0) !== this.token) {
       this.token = start.token ?? 0;
       [this.wanted, this.pinned, this.layer] = [start.lam ?? 0, start.pinned ?? 0, start.layer ?? null];
-      this.sent = JSON.stringify(this.state());
+      // A new token resets Python as well. A remount may find Python with an older choice, which settle() then corrects.
+      if (this.data || !told.has(data.key)) told.set(data.key, JSON.stringify(this.state()));
     }
     this.halt();
     this.data = data;
@@ -64,7 +66,7 @@ class Blend {
     this.bars.setSelected(this.layer);
     this.range();
     this.show(nearest(this.stops, this.wanted));
-    this.describe();
+    this.settle();
     this.strip.setData(data).then((current) => {
       if (!current) return;
       this.strip.setPinned(this.pinned);
@@ -218,8 +220,8 @@ class Blend {
     this.settleSoon.cancel();
     this.describe();
     const text = JSON.stringify(this.state());
-    if (text === this.sent) return;
-    this.sent = text;
+    if (text === told.get(this.data.key)) return;
+    told.set(this.data.key, text);
     this.send("choice", this.state());
   }
 

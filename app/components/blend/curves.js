@@ -1,4 +1,4 @@
-// Part 2 of 4: the two accuracy curves, drawn once per payload or resize; a drag moves the rule, the dots and their labels.
+// Part 2 of 5: the two accuracy curves, drawn once per payload or resize; a drag moves the rule, the dots and their labels.
 
 const MARGIN = { top: 34, right: 20, bottom: 30, left: 60 }; // left and right must match --left and --right in blend.css
 const SERIES = ["clean", "robust"];
@@ -7,7 +7,7 @@ class CurveChart {
   /** `pick(lam)` is called while the pointer is down on the chart, `release()` once it is lifted. */
   constructor(host, pick, release) {
     this.host = host;
-    this.svg = draw("svg", { class: "curves", role: "img" }, null);
+    this.svg = draw("svg", { class: "curves", role: "img" });
     this.still = draw("g", {}, this.svg);
     this.moving = draw("g", { class: "moving" }, this.svg);
     this.rule = draw("line", { class: "rule" }, this.moving);

@@ -1,4 +1,4 @@
-// Part 3 of 4: the strip of test images. Pixels are unpacked once and turned into ImageData per stop when first needed;
+// Part 3 of 5: the strip of test images. Pixels are unpacked once and turned into ImageData per stop when first needed;
 // a drag then only puts ready pixels on small canvases and rewrites a few texts.
 
 async function inflate(text) {
@@ -48,7 +48,7 @@ class PixelStore {
 const sure = (confidence) => (isNumber(confidence) ? percent(Math.floor(100 * confidence + 1e-9) / 100, 0) : "");
 
 class ImageStrip {
-  constructor(root, part, pin) {
+  constructor(part, pin) {
     this.strip = part("strip");
     this.parts = { title: part("pictures-title"), note: part("pictures-note"), message: part("pictures-message") };
     this.pin = pin;

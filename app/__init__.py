@@ -1,0 +1,1 @@
+"""The explorer: selection -> cached engine call -> picture."""

@@ -1,0 +1,133 @@
+"""Charts of one checkpoint's norm layers: distances between the branches by depth, and one layer's channels."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+from torch import nn
+
+from engine import api
+
+QUANTITIES = {
+    "weight": "scale γ (AP)",
+    "bias": "shift β (AP)",
+    "mean": "mean μ (NS)",
+    "sigma": "deviation σ (NS)",
+}
+COLOURS = ["#33518f", "#8fa3d6", "#7a6a00", "#c2b04a"]
+CLEAN, ADV = "clean branch", "adversarial branch"
+
+
+def distances(model: nn.Module) -> pd.DataFrame:
+    """One row a layer and quantity: W1 between the two branches' stored values over channels (arXiv 2403.19150)."""
+    rows: list[dict[str, object]] = []
+    for depth, (name, layer) in enumerate(api.dual_layers(model)):
+        (weight_c, bias_c), (weight_a, bias_a) = (layer.affine_entry(branch) for branch in api.Branch)
+        (mean_c, var_c), (mean_a, var_a) = (layer.statistics_row(branch) for branch in api.Branch)
+        pairs = {
+            "weight": (weight_c, weight_a),
+            "bias": (bias_c, bias_a),
+            "mean": (mean_c, mean_a),
+            "sigma": (var_c.sqrt(), var_a.sqrt()),
+        }
+        for key, (clean, adv) in pairs.items():
+            distance = api.wasserstein1(clean.detach(), adv.detach())
+            rows.append({"depth": depth, "layer": name, "quantity": QUANTITIES[key], "distance": distance})
+    return pd.DataFrame(rows)
+
+
+def distance_chart(frame: pd.DataFrame, selected: str) -> alt.Chart:
+    """Four bars a layer, by depth; a click on a bar selects its layer (selection 'layer')."""
+    pick = alt.selection_point(name="layer", fields=["layer"], on="click", empty=False, value=[{"layer": selected}])
+    quantities = list(QUANTITIES.values())
+    return (
+        alt.Chart(frame)
+        .mark_bar(cornerRadiusEnd=1, cursor="pointer")
+        .encode(
+            x=alt.X(
+                "layer:N",
+                sort=list(dict.fromkeys(frame["layer"])),
+                title="norm layer, input to output",
+                axis=alt.Axis(labels=False, ticks=False),
+            ),
+            xOffset=alt.XOffset("quantity:N", sort=quantities),
+            y=alt.Y("distance:Q", title="distance W1", axis=alt.Axis(tickCount=4, format="~g")),
+            color=alt.Color(
+                "quantity:N",
+                scale=alt.Scale(domain=quantities, range=COLOURS),
+                legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=200),
+            ),
+            opacity=alt.condition(pick, alt.value(1), alt.value(0.45)),
+            tooltip=[
+                alt.Tooltip("layer:N", title="layer"),
+                alt.Tooltip("quantity:N", title="quantity"),
+                alt.Tooltip("distance:Q", format=".4f", title="W1 between branches"),
+            ],
+        )
+        .add_params(pick)
+        .properties(height=300)
+    )
+
+
+def channels(model: nn.Module, name: str, lam: float) -> pd.DataFrame:
+    """One row a channel of a layer: AP of both branches and at lambda, stored NS of both branches."""
+    layer = dict(api.dual_layers(model))[name]
+    mixed = layer.frozen(lam, 0.0)
+    (weight_c, bias_c), (weight_a, bias_a) = (layer.affine_entry(branch) for branch in api.Branch)
+    (mean_c, var_c), (mean_a, var_a) = (layer.statistics_row(branch) for branch in api.Branch)
+    columns = {
+        "weight_clean": weight_c, "bias_clean": bias_c, "weight_adv": weight_a, "bias_adv": bias_a,
+        "weight": mixed.weight, "bias": mixed.bias,
+        "mean_clean": mean_c, "mean_adv": mean_a, "sigma_clean": var_c.sqrt(), "sigma_adv": var_a.sqrt(),
+    }  # fmt: skip
+    frame = pd.DataFrame({key: tensor.detach().cpu().numpy() for key, tensor in columns.items()})
+    frame.insert(0, "channel", range(len(frame)))
+    return frame
+
+
+def affine_chart(frame: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
+    """Each channel's path from its clean to its adversarial (scale, shift), with a dot where the slider is."""
+    colours = alt.Scale(domain=[CLEAN, ADV, "at the slider"], range=["#0b7285", "#d9580d", "#33518f"])
+    base = alt.Chart(frame)
+    x, y = "scale γ", "shift β"
+    paths = base.mark_rule(opacity=0.35).encode(
+        x=alt.X("weight_clean:Q", title=x, scale=alt.Scale(zero=False)),
+        x2="weight_adv:Q",
+        y=alt.Y("bias_clean:Q", title=y, scale=alt.Scale(zero=False)),
+        y2="bias_adv:Q",
+    )
+    dots = [
+        base.transform_calculate(branch=f"'{label}'")
+        .mark_point(filled=True, opacity=opacity, size=size, shape=shape)
+        .encode(
+            x=alt.X(f"{column}:Q"),
+            y=alt.Y(f"{column.replace('weight', 'bias')}:Q"),
+            color=alt.Color("branch:N", scale=colours, legend=alt.Legend(orient="top", title=None, labelLimit=200)),
+            tooltip=["channel:O", alt.Tooltip("weight:Q", format=".3f"), alt.Tooltip("bias:Q", format=".3f")],
+        )
+        for label, column, shape, size, opacity in (
+            (CLEAN, "weight_clean", "circle", 28, 0.6),
+            (ADV, "weight_adv", "square", 28, 0.6),
+            ("at the slider", "weight", "diamond", 56, 1),
+        )
+    ]
+    return alt.layer(paths, *dots).properties(height=230)
+
+
+def histogram(frame: pd.DataFrame, key: str) -> alt.Chart:
+    """Stored NS of all channels, both branches over each other; key 'mean' or 'sigma'."""
+    tidy = pd.concat(
+        pd.DataFrame({"value": frame[f"{key}_{short}"], "branch": label})
+        for short, label in (("clean", CLEAN), ("adv", ADV))
+    )
+    colours = alt.Scale(domain=[CLEAN, ADV], range=["#0b7285", "#d9580d"])
+    return (
+        alt.Chart(tidy)
+        .mark_bar(opacity=0.6)
+        .encode(
+            x=alt.X("value:Q", bin=alt.Bin(maxbins=20), title=QUANTITIES[key]),
+            y=alt.Y("count():Q", title="channels", stack=None, axis=alt.Axis(tickCount=3)),
+            color=alt.Color("branch:N", scale=colours, legend=None),
+        )
+        .properties(height=130)
+    )

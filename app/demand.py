@@ -1,0 +1,84 @@
+"""What was not precomputed, computed when a visitor asks for it: with progress, cancellable, kept for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from app.cache import Shown, remember, results
+from app.jobs import working
+from app.payload import Sources
+from app.selection import Selection
+from engine import api
+
+STOPS = tuple(round(0.1 * i, 1) for i in range(11))
+N_CURVE, N_STRIP = 200, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Under what a computed curve or strip is kept."""
+
+    weights_sha256: str
+    selection: Selection
+    kind: str
+
+
+def complete(shown: Shown, selection: Selection, found: Sources) -> Sources:
+    """Adds what earlier visitors had computed; computes the image strip at once where only that is missing."""
+    key = Key(shown.card.weights_sha256, selection, "curve")
+    if key in results() and (found.clean is None or (found.robust is None and selection.engine_attack)):
+        clean, robust = results()[key]
+        found = replace(found, clean=clean, robust=robust, computed=True)
+    if found.strip is None and shown.bench is not None and found.clean is not None:
+        found = replace(found, strip=_strip(shown, shown.bench, selection))
+    return found
+
+
+def _strip(shown: Shown, bench: api.Bench, selection: Selection) -> api.Strip:
+    key = Key(shown.card.weights_sha256, selection, "strip")
+    if key not in results():
+        line, attack = api.LINES[selection.line], selection.engine_attack or api.pgd(10, api.MAIN_EPS)
+        with working("Attacking the images at every stop ...") as progress:
+            remember(key, api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, progress))
+    return results()[key]
+
+
+def offer(shown: Shown, selection: Selection) -> None:
+    """A curve that is nowhere yet: says so, and computes it on a click."""
+    with st.container(border=True):
+        st.subheader("This curve has not been computed yet")
+        if shown.bench is None:
+            st.markdown(shown.problem)
+            return
+        attack = selection.engine_attack
+        what = attack.label if attack else "no attack"
+        st.markdown(
+            f"{selection.checkpoint}, {selection.held_label}, {what}: computed here on {N_CURVE} images at "
+            f"{len(STOPS)} stops, it takes about half a minute. Any change of a control stops it."
+        )
+        if not st.button("Compute it now", key="compute", icon=":material/play_arrow:"):
+            return
+        st.button("Cancel", key="cancel", icon=":material/stop:")
+        with working("Attacking every stop ...") as progress:
+            remember(Key(shown.card.weights_sha256, selection, "curve"), _curves(shown.bench, selection, progress))
+        st.rerun()
+
+
+def _curves(
+    bench: api.Bench, selection: Selection, progress: Callable[[int, int], None]
+) -> tuple[api.Curve, api.Curve | None]:
+    attack = selection.engine_attack
+    rows: list[list[api.EvalRecord]] = []
+    for index, lam in enumerate(STOPS):
+        setting = api.LINES[selection.line](lam)
+
+        def within(done: int, total: int, before: int = index) -> None:
+            progress(before * total + done, len(STOPS) * total)
+
+        attacks: list[api.PGD | None] = [None] if attack is None else [None, attack]
+        rows.append(list(bench.evaluate_many(setting, attacks, N_CURVE, api.SEED, progress=within)))
+    clean = api.Curve(STOPS, tuple(row[0] for row in rows))
+    return clean, None if attack is None else api.Curve(STOPS, tuple(row[1] for row in rows))

@@ -1,0 +1,120 @@
+"""The live card: the shown images attacked anew, white-box, at exactly the setting of the sliders."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+import torch
+
+from app.cache import Shown, remember, results
+from app.charts.pictures import magnified, sheet
+from app.jobs import WAITING, slot
+from engine import api
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRequest:
+    """What the card computes; also the key its result is kept under."""
+
+    weights_sha256: str
+    setting: api.NormSetting
+    attack: api.PGD
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveResult:
+    """Original and adversarial images (n, 3, h, w), and for each its predicted class and confidence (n,)."""
+
+    original: npt.NDArray[np.float32]
+    adversarial: npt.NDArray[np.float32]
+    clean: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
+    attacked: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
+    seconds: float
+
+
+def compute(bench: api.Bench, request: LiveRequest) -> LiveResult:
+    """Attacks the network at the setting and judges it there. InputError where the setting is impossible."""
+    started = time.monotonic()
+    chosen = list(request.indices)
+    images = torch.from_numpy(bench.test.images[chosen]).to(bench.device, torch.float32) / 255
+    labels = torch.from_numpy(bench.test.labels[chosen]).to(bench.device)
+    view = bench.view(request.setting)
+    generator = api.seeded(api.SEED, 0)
+    adversarial = request.attack(api.crafting_network(view), images, labels, generator=generator)
+    with torch.no_grad():
+        verdicts = [view(x).softmax(1).max(1) for x in (images, adversarial)]
+    clean, attacked = ((v.indices.cpu().numpy(), v.values.cpu().numpy()) for v in verdicts)
+    seconds = time.monotonic() - started
+    return LiveResult(images.cpu().numpy(), adversarial.cpu().numpy(), clean, attacked, seconds)
+
+
+SOURCES = {"clean": "measured anew", "stored": "stored"}
+
+
+@st.fragment
+def live_card(shown: Shown, start: api.NormSetting, indices: tuple[int, ...], pinned: int, magnify: int) -> None:
+    """Sliders for NS, eps and steps; the result follows when one is let go."""
+    st.subheader("Attack it live")
+    st.caption(
+        f"The same images, attacked now, through the network at λ(AP) = {start.affine:g} and the statistics set here. "
+        "Nothing is precomputed; λ below 0 and above 1 extrapolates."
+    )
+    assert shown.bench is not None
+    stored = isinstance(start.statistics, api.Stored)
+    row = st.grid(4, min_column_width=200)
+    source = row.segmented_control(
+        "Statistics (NS)", list(SOURCES), default="stored" if stored else "clean", key=f"live_source_{stored}",
+        format_func=SOURCES.__getitem__, required=True,
+    )  # fmt: skip
+    lam = start.statistics.lam if isinstance(start.statistics, api.Stored) else round(start.affine, 2)
+    ns = row.slider("λ of the stored NS", -0.5, 1.5, lam, 0.05, key=f"live_ns_{lam:g}", disabled=source != "stored")
+    level = row.slider("eps, in 1/255", 1, 32, 8, key="live_eps", bind="query-params")
+    steps = row.slider("PGD steps", 1, 50, 10, key="live_steps", bind="query-params")
+    statistics = api.Stored(ns) if source == "stored" else api.Reestimated("clean")
+    eps = level / 255
+    attack = api.PGD(api.ThreatModel("Linf", eps), steps, max(eps / 4, eps / steps))
+    setting = api.NormSetting(start.affine, statistics)
+    request = LiveRequest(shown.card.weights_sha256, setting, attack, indices)
+    result = results().get(request)
+    if result is None:
+        note = st.empty()
+        try:
+            with slot(lambda: note.caption(WAITING)):
+                result = compute(shown.bench, request)
+        except api.InputError as error:
+            note.warning(str(error))
+            return
+        remember(request, result)
+    _draw(shown.bench, request, result, pinned, magnify)
+
+
+def _draw(bench: api.Bench, request: LiveRequest, result: LiveResult, pinned: int, magnify: int) -> None:
+    classes, labels = bench.test.classes, bench.test.labels[list(request.indices)]
+    delta = result.adversarial - result.original
+    names = [classes[label] for label in labels]
+    rows = [result.original, result.adversarial, magnified(delta, magnify)]
+    fooled = sum(int(p != t) for p, t in zip(result.attacked[0], labels, strict=True))
+    left, right = st.columns([2, 1], gap="large")
+    left.image(
+        sheet(rows),
+        width="stretch",
+        caption=f"Original · adversarial · difference × {magnify}. {fooled} of {len(labels)} images fool the network.",
+    )
+    table = ["| image | clean | attacked |", "|---|---|---|"]
+    for i, name in enumerate(names):
+        cells = [
+            f"{'✓' if predicted[i] == labels[i] else '✗'} {classes[predicted[i]]} {100 * confidence[i]:.0f} %"
+            for predicted, confidence in (result.clean, result.attacked)
+        ]
+        table.append(f"| {f'**{name}** (pinned)' if i == pinned else name} | {cells[0]} | {cells[1]} |")
+    right.markdown("\n".join(table))
+    st.caption(
+        f"{request.attack.label}, step {request.attack.step_size * 255:.2f}/255, random start, seed {api.SEED}, "
+        f"white-box · computed in {1000 * result.seconds:.0f} ms · largest difference "
+        f"{255 * float(np.abs(delta).max()):.2f}/255"
+    )

@@ -1,0 +1,246 @@
+"""Explore: drag from the clean to the adversarial branch of a trained network and see what follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import cache, demand
+from app.charts import layers as layer_charts
+from app.charts import plane as plane_charts
+from app.components.blend import BlendState, Start, blend
+from app.components.copy_link import copy_link
+from app.live import live_card
+from app.payload import MAGNIFY, Sources, accuracy_at, build, sources
+from app.selection import (
+    ATTACKS,
+    DEFAULTS,
+    HELD,
+    LEVELS,
+    PREFERRED,
+    PRESETS,
+    SLIDES,
+    Preset,
+    Selection,
+    parse_lam,
+    stale_values,
+)
+from engine import api
+
+TEXT = Path(__file__).resolve().parents[1] / "text"
+
+
+def start_of_session(names: list[str]) -> None:
+    """Once a session: where the slider starts, and one message if the link asks for what is not here."""
+    if "start" in st.session_state:
+        return
+    query = {key: st.query_params[key] for key in st.query_params}
+    lam = parse_lam(query.get("lam"))
+    image = query.get("image", "")
+    pinned = int(image) if image.isdecimal() and len(image) < 3 else 0
+    st.session_state["start"] = Start(0.5 if lam is None else lam, pinned, query.get("layer"))
+    stale = stale_values(query, names)
+    if stale:
+        which = ", ".join(stale)
+        st.toast(
+            f"This link asks for something that is not here ({which}); the default is shown instead.", duration="long"
+        )
+
+
+def jump(preset: Preset) -> None:
+    """Sets the controls and the slider to a preset."""
+    for key, value in preset.values.items():
+        st.session_state[key] = value
+    old: Start = st.session_state["start"]
+    st.session_state["start"] = Start(preset.lam, old.pinned, old.layer, old.token + 1)
+    st.session_state["claim"] = preset.claim
+
+
+def header() -> None:
+    title, actions = st.columns([3, 1], vertical_alignment="bottom")
+    title.title("Where does a network keep its robustness?")
+    with actions.container(horizontal=True, horizontal_alignment="right"):
+        with st.popover("Presets", icon=":material/science:", help="Claims to check"):
+            for index, preset in enumerate(PRESETS):
+                st.button(preset.title, key=f"preset_{index}", on_click=jump, args=(preset,), width="stretch")
+                st.caption(preset.claim)
+        copy_link(key="copy")
+    st.markdown(
+        "This network learned from clean and from attacked images at once, and keeps **two sets of scales and shifts** "
+        "in every batch-norm layer: one for each. Drag from one set to the other. Nothing else in the network changes."
+    )
+
+
+def controls(names: list[str]) -> Selection:
+    """The control row; every control is a URL parameter."""
+    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    first = names.index(PREFERRED) if PREFERRED in names else 0
+    model = row.selectbox(
+        "Checkpoint", names, first, key="model", width=185, help="A trained network", bind="query-params"
+    )
+    slide = row.segmented_control(
+        "The slider moves", list(SLIDES), default="ap", key="slide", format_func=SLIDES.__getitem__, required=True,
+        bind="query-params",
+    )  # fmt: skip
+    key, label = ("ns", "Statistics (NS)") if slide == "ap" else ("ap", "Affine parameters (AP)")
+    held = row.segmented_control(
+        label, list(HELD[slide]), default=DEFAULTS[key], key=key, format_func=HELD[slide].__getitem__, required=True,
+        bind="query-params",
+    )  # fmt: skip
+    attack = row.segmented_control(
+        "Attack", list(ATTACKS), default="pgd10", key="attack", format_func=ATTACKS.__getitem__, required=True,
+        bind="query-params",
+    )  # fmt: skip
+    level = row.select_slider(
+        "eps", LEVELS, 8, key="eps", format_func=lambda n: f"{n}/255", width=130, disabled=attack == "none",
+        help="The most any pixel may change", bind="query-params",
+    )  # fmt: skip
+    return Selection(str(model), slide, str(held), attack, int(level))
+
+
+def numbers(found: Sources, lam: float) -> None:
+    """Accuracies at the slider, against its left end."""
+    assert found.clean is not None
+    grid = st.grid(4, min_column_width=200)
+    clean, clean_0 = accuracy_at(found.clean, lam).interval, found.clean.records[0].interval
+    grid.metric(
+        "Clean accuracy", f"{100 * clean.value:.1f} %", f"{100 * (clean.value - clean_0.value):+.1f} points",
+        delta_description="since λ = 0", border=True,
+    )  # fmt: skip
+    if found.robust is None:
+        return
+    record = accuracy_at(found.robust, lam)
+    robust, robust_0 = record.interval, found.robust.records[0].interval
+    grid.metric(
+        "Robust accuracy", f"{100 * robust.value:.1f} %", f"{100 * (robust.value - robust_0.value):+.1f} points",
+        delta_description="since λ = 0", border=True,
+    )  # fmt: skip
+    grid.metric(
+        "Lost to the attack", f"{100 * (clean.value - robust.value):.1f} points", border=True,
+        delta=f"n = {robust.n:,} images", delta_color="off", delta_arrow="off",
+        help="Images that are right clean and wrong attacked",
+    )  # fmt: skip
+    grid.metric(
+        "95 % interval, robust", f"{100 * robust.low:.1f} to {100 * robust.high:.1f} %", border=True,
+        delta=f"seed {record.seed}", delta_color="off", delta_arrow="off", help="Wilson interval",
+    )  # fmt: skip
+
+
+def selected_values(event: Any, name: str) -> dict[str, Any]:
+    """What a click on a chart selected, or nothing."""
+    points = dict(event.get("selection", {})).get(name, []) if event else []
+    return dict(points[0]) if points else {}
+
+
+def layer_cards(shown: cache.Shown, lam: float, selected: str | None) -> None:
+    """Distances of the branches by depth; one layer's channels."""
+    assert shown.bench is not None
+    model = shown.bench.model
+    frame = layer_charts.distances(model)
+    names = list(dict.fromkeys(frame["layer"]))
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("How far apart are the branches?")
+        st.caption("Wasserstein distance over channels between clean and adversarial branch, by depth. Click a layer.")
+        layer = selected if selected is not None and selected in names else names[len(names) // 2]
+        event = st.altair_chart(
+            layer_charts.distance_chart(frame, layer), key="distances", on_select="rerun", selection_mode="layer",
+            alt="Bars: distance between the two branches' scale, shift, mean and deviation in each norm layer",
+        )  # fmt: skip
+        picked = selected_values(event, "layer")
+        layer = str(picked["layer"]) if picked.get("layer") in names else layer
+    with right:
+        st.subheader(f"Layer {layer}, channel by channel")
+        channels = layer_charts.channels(model, layer, lam)
+        st.caption(f"{len(channels)} channels; a line is one channel's way from clean to adversarial scale and shift.")
+        st.altair_chart(
+            layer_charts.affine_chart(channels), key="affine",
+            alt="Scatter of scale and shift of every channel in both branches and at the slider",
+        )  # fmt: skip
+        st.caption("Stored statistics of the same channels in both branches.")
+        for key, column in zip(("mean", "sigma"), st.columns(2), strict=True):
+            column.altair_chart(
+                layer_charts.histogram(channels, key), key=f"histogram_{key}",
+                alt=f"Histogram of the stored {key} over channels, both branches",
+            )  # fmt: skip
+
+
+def go_to(ap: float, ns: float) -> None:
+    """Moves the slider to a cell of the plane: AP there, statistics at the nearer branch."""
+    old: Start = st.session_state["start"]
+    st.session_state["start"] = Start(ap, old.pinned, old.layer, old.token + 1)
+    st.session_state["slide"], st.session_state["ns"] = "ap", f"stored:{round(ns)}"
+    st.session_state["cell"] = (ap, ns)
+
+
+def plane_card(shown: cache.Shown) -> None:
+    frame = plane_charts.plane(shown.records, shown.card.norm_design)
+    if frame.empty:
+        return
+    st.subheader("Statistics or affine parameters: the whole plane")
+    st.caption(
+        "Every mix of stored NS (up) and AP (right). If the affine parameters carry the robustness, colours change "
+        "from left to right; if the statistics do, from bottom to top. Robust: PGD-10 at 8/255, white-box in every "
+        "cell. Click a cell to go there."
+    )
+    for kind, column in zip(("clean accuracy", "robust accuracy"), st.columns(2, gap="large"), strict=True):
+        event = column.altair_chart(
+            plane_charts.plane_chart(frame, kind), key=f"plane_{kind[:5]}", on_select="rerun", selection_mode="cell",
+            alt=f"Heatmap of {kind} over the mix of statistics and affine parameters",
+        )  # fmt: skip
+        picked = selected_values(event, "cell")
+        if "ap" in picked and st.session_state.get("cell") != (cell := (picked["ap"], picked["ns"])):
+            go_to(*cell)
+            st.rerun()
+
+
+def remember_in_url(state: BlendState) -> None:
+    """λ, the pinned image and the layer belong to the link as well."""
+    wanted = {"lam": f"{state.lam:g}", "image": str(state.pinned), "layer": state.layer}
+    for key, value in wanted.items():
+        if value is not None and st.query_params.get(key) != value:
+            st.query_params[key] = value
+
+
+def page() -> None:
+    cards, problems = cache.cards()
+    if not cards:
+        st.title("No checkpoints yet")
+        st.markdown("The explorer shows trained networks and found none. Train one: `sh runs/queue.sh`")
+        return
+    by_name = {card.name: card for card in cards}
+    start_of_session(list(by_name))
+    header()
+    selection = controls(list(by_name))
+    try:
+        shown = cache.shown(selection.checkpoint, by_name[selection.checkpoint].weights_sha256)
+    except api.InputError as error:
+        st.error(str(error), icon=":material/broken_image:")
+        return
+    for note in (*problems, *shown.notes):
+        st.caption(f":material/warning: {note}")
+    if claim := st.session_state.get("claim"):
+        st.markdown(f":blue-background[{claim}]")
+    found = demand.complete(shown, selection, sources(shown, selection))
+    if found.clean is None or (found.robust is None and selection.engine_attack is not None):
+        demand.offer(shown, selection)
+        return
+    message = shown.problem or "These images are being attacked ..."
+    state = blend(build(shown, selection, found, st.session_state["start"], message), key="blend")
+    remember_in_url(state)
+    if shown.bench is None:
+        st.info(shown.problem, icon=":material/image_not_supported:")
+    numbers(found, state.lam)
+    if shown.bench is not None:
+        setting = api.LINES[selection.line](state.lam)
+        layer_cards(shown, setting.affine, state.layer)
+        indices = tuple(int(i) for i in found.strip.indices) if found.strip else tuple(range(8))
+        live_card(shown, setting, indices, state.pinned, MAGNIFY)
+    plane_card(shown)
+    with st.expander("Why does this happen?"):
+        st.markdown((TEXT / "explore.md").read_text())
+
+
+page()

@@ -1,0 +1,130 @@
+"""What a visitor looks at: one frozen value, read from the controls, every part of it in the URL.
+
+Usage::
+
+    selection = Selection("shapes-dual-bn", slide="ap", held="stored:1", attack="pgd10", level=8)
+    selection.line, selection.engine_attack
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from engine import api
+
+SLIDES = {"ap": "affine (AP)", "ns": "statistics (NS)"}
+HELD = {
+    "ap": {"clean": "measured anew", "stored:0": "clean", "stored:1": "adversarial"},
+    "ns": {"0": "clean", "1": "adversarial"},
+}
+HELD_LABELS = {
+    "clean": "NS measured anew at every λ",
+    "stored:0": "stored clean NS",
+    "stored:1": "stored adversarial NS",
+    "0": "clean AP",
+    "1": "adversarial AP",
+}
+ATTACKS = {"none": "none", "fgsm": "FGSM", "pgd10": "PGD-10", "pgd20": "PGD-20"}
+LEVELS = (2, 4, 8, 16)
+DEFAULTS = {"slide": "ap", "ns": "clean", "ap": "1", "attack": "pgd10", "eps": 8}
+PREFERRED = "shapes-dual-bn"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A checkpoint, the line through its settings that the slider moves along, and the attack; eps is level/255."""
+
+    checkpoint: str
+    slide: str
+    held: str
+    attack: str
+    level: int
+
+    @property
+    def line(self) -> str:
+        """Name of the line in `engine.api.LINES`."""
+        return f"{self.slide}@{self.held}"
+
+    @property
+    def engine_attack(self) -> api.PGD | None:
+        """The attack as the sweeps ran it, or None."""
+        if self.attack == "none":
+            return None
+        eps = self.level / 255
+        return api.fgsm(api.ThreatModel("Linf", eps)) if self.attack == "fgsm" else api.pgd(int(self.attack[3:]), eps)
+
+    @property
+    def held_label(self) -> str:
+        return HELD_LABELS[self.held]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A claim to check: where to look, and what to expect there if the claim holds."""
+
+    title: str
+    claim: str
+    values: Mapping[str, str | int]
+    lam: float
+
+
+PRESETS: tuple[Preset, ...] = (
+    Preset(
+        "Swap only the affine parameters",
+        "Claim: two numbers a channel carry the robustness. From left to right the orange curve should climb "
+        "and the blue one pay for it, although the statistics are always measured on clean images.",
+        {"slide": "ap", "ns": "clean", "attack": "pgd10", "eps": 8},
+        1.0,
+    ),
+    Preset(
+        "Swap only the statistics",
+        "Claim: statistics do not carry the robustness. Only the NS move here: does robust accuracy rise?",
+        {"slide": "ns", "ap": "0", "attack": "pgd10", "eps": 8},
+        1.0,
+    ),
+    Preset(
+        "The mismatch that looks like a domain gap",
+        "Clean AP with adversarial NS (left end): accuracy is gone even without an attack. Is that a gap between clean "
+        "and attacked images, or did these NS just belong to other AP? Compare with NS measured anew.",
+        {"slide": "ap", "ns": "stored:1", "attack": "pgd10", "eps": 8},
+        0.0,
+    ),
+    Preset(
+        "Half-way",
+        "Neither branch was trained for this blend. Is it a compromise, or does the network break in between?",
+        {"slide": "ap", "ns": "clean", "attack": "pgd10", "eps": 8},
+        0.5,
+    ),
+    Preset(
+        "Attack twice as hard",
+        "If the robustness is real, PGD-20 should find hardly more than PGD-10.",
+        {"slide": "ap", "ns": "clean", "attack": "pgd20", "eps": 8},
+        1.0,
+    ),
+)
+
+
+def stale_values(query: Mapping[str, str], checkpoints: Sequence[str]) -> list[str]:
+    """Names of URL parameters whose value this version cannot show, for one message to the visitor."""
+    allowed = {
+        "model": list(checkpoints),
+        "slide": list(SLIDES),
+        "ns": list(HELD["ap"]),
+        "ap": list(HELD["ns"]),
+        "attack": list(ATTACKS),
+        "eps": [str(level) for level in LEVELS],
+    }
+    wrong = [name for name, values in allowed.items() if name in query and query[name] not in values]
+    if "lam" in query and parse_lam(query["lam"]) is None:
+        wrong.append("lam")
+    return wrong
+
+
+def parse_lam(text: str | None) -> float | None:
+    """A slider position from a URL, or None where it is not a number between 0 and 1."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
