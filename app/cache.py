@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from torch import nn
 
+from app.charts import layers, plane
+from app.components.blend import BlendPayload, Start
+from app.payload import Shown, Sources, build
+from app.selection import Selection
 from engine import api
 
 N_IMAGES = 1000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """A checkpoint as the pages see it. bench is None where its images are not here; problem then says what to do."""
-
-    card: api.ModelCard
-    folder: Path
-    bench: api.Bench | None
-    records: tuple[api.EvalRecord, ...]
-    tracks: dict[str, api.Track]
-    strips: dict[str, api.Strip]
-    sweep: dict[str, Any]
-    problem: str
-    notes: tuple[str, ...]
 
 
 @st.cache_resource(ttl=30, show_spinner=False)
@@ -86,3 +74,46 @@ def remember(key: Any, value: Any) -> None:
     kept[key] = value
     for old in list(kept)[: max(0, len(kept) - MAX_RESULTS)]:
         kept.pop(old, None)
+
+
+def payload(shown_: Shown, selection: Selection, found: Sources, start: Start, message: str) -> BlendPayload:
+    """The drag component's payload; the same object for the same question, so that it is encoded once."""
+    key = (shown_.card.weights_sha256, selection, start, message, found.computed, found.strip is None)
+    kept = results()
+    if key not in kept:
+        remember(key, build(shown_, selection, found, start, message))
+    return kept[key]
+
+
+Spec = dict[str, Any]
+"""A Vega-Lite chart; kept as such, because validating a chart takes Altair longer than all else on the page."""
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def plane_specs(checkpoint: str, weights_sha256: str) -> dict[str, Spec]:
+    """The NS x AP plane by kind of accuracy; empty where it was not swept."""
+    of = shown(checkpoint, weights_sha256)
+    frame = plane.plane(of.records, of.card.norm_design)
+    kinds = [] if frame.empty else list(dict.fromkeys(frame["kind"]))
+    return {kind: plane.plane_chart(frame, kind).to_dict() for kind in kinds}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def distance_spec(checkpoint: str, weights_sha256: str, layer: str) -> Spec:
+    """Distances between the branches by depth, one layer selected."""
+    return layers.distance_chart(layers.distances(model_of(checkpoint, weights_sha256)), layer).to_dict()
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def channel_specs(checkpoint: str, weights_sha256: str, layer: str, lam: float) -> dict[str, Spec]:
+    """One layer's channels: 'affine' at lambda, histograms of 'mean' and 'sigma'."""
+    frame = layers.channels(model_of(checkpoint, weights_sha256), layer, lam)
+    charts = {"affine": layers.affine_chart(frame)} | {k: layers.histogram(frame, k) for k in ("mean", "sigma")}
+    return {key: chart.to_dict() for key, chart in charts.items()}
+
+
+def model_of(checkpoint: str, weights_sha256: str) -> nn.Module:
+    """The shared network; only to be read."""
+    bench = shown(checkpoint, weights_sha256).bench
+    assert bench is not None
+    return bench.model

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from app.cache import Shown, remember, results
+from app.cache import remember, results
 from app.jobs import working
-from app.payload import Sources
+from app.payload import Shown, Sources
 from app.selection import Selection
 from engine import api
 

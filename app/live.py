@@ -10,9 +10,10 @@ import numpy.typing as npt
 import streamlit as st
 import torch
 
-from app.cache import Shown, remember, results
+from app.cache import remember, results
 from app.charts.pictures import magnified, sheet
 from app.jobs import WAITING, slot
+from app.payload import Shown
 from engine import api
 
 

@@ -87,31 +87,39 @@ def channels(model: nn.Module, name: str, lam: float) -> pd.DataFrame:
 
 def affine_chart(frame: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     """Each channel's path from its clean to its adversarial (scale, shift), with a dot where the slider is."""
-    colours = alt.Scale(domain=[CLEAN, ADV, "at the slider"], range=["#0b7285", "#d9580d", "#33518f"])
-    base = alt.Chart(frame)
-    x, y = "scale γ", "shift β"
-    paths = base.mark_rule(opacity=0.35).encode(
-        x=alt.X("weight_clean:Q", title=x, scale=alt.Scale(zero=False)),
-        x2="weight_adv:Q",
-        y=alt.Y("bias_clean:Q", title=y, scale=alt.Scale(zero=False)),
-        y2="bias_adv:Q",
-    )
-    dots = [
-        base.transform_calculate(branch=f"'{label}'")
-        .mark_point(filled=True, opacity=opacity, size=size, shape=shape)
+    places = {CLEAN: "_clean", ADV: "_adv", "at the slider": ""}
+    dots = pd.concat(
+        pd.DataFrame({
+            "channel": frame["channel"], "place": place, "scale": frame[f"weight{end}"], "shift": frame[f"bias{end}"],
+        })
+        for place, end in places.items()
+    )  # fmt: skip
+    x = alt.X("scale:Q", title="scale γ", scale=alt.Scale(zero=False))
+    y = alt.Y("shift:Q", title="shift β", scale=alt.Scale(zero=False))
+    domain = list(places)
+    paths = alt.Chart(dots).mark_line(opacity=0.3, color="#7b8a93", strokeWidth=1).encode(x=x, y=y, detail="channel:N")
+    points = (
+        alt.Chart(dots)
+        .mark_point(filled=True)
         .encode(
-            x=alt.X(f"{column}:Q"),
-            y=alt.Y(f"{column.replace('weight', 'bias')}:Q"),
-            color=alt.Color("branch:N", scale=colours, legend=alt.Legend(orient="top", title=None, labelLimit=200)),
-            tooltip=["channel:O", alt.Tooltip("weight:Q", format=".3f"), alt.Tooltip("bias:Q", format=".3f")],
+            x=x,
+            y=y,
+            color=alt.Color(
+                "place:N",
+                scale=alt.Scale(domain=domain, range=["#0b7285", "#d9580d", "#33518f"]),
+                legend=alt.Legend(orient="top", title=None, labelLimit=200),
+            ),
+            shape=alt.Shape("place:N", scale=alt.Scale(domain=domain, range=["circle", "square", "diamond"])),
+            size=alt.Size("place:N", scale=alt.Scale(domain=domain, range=[26, 26, 60]), legend=None),
+            tooltip=[
+                "channel:O",
+                "place:N",
+                alt.Tooltip("scale:Q", format=".3f"),
+                alt.Tooltip("shift:Q", format=".3f"),
+            ],
         )
-        for label, column, shape, size, opacity in (
-            (CLEAN, "weight_clean", "circle", 28, 0.6),
-            (ADV, "weight_adv", "square", 28, 0.6),
-            ("at the slider", "weight", "diamond", 56, 1),
-        )
-    ]
-    return alt.layer(paths, *dots).properties(height=230)
+    )
+    return alt.layer(paths, points).properties(height=230)
 
 
 def histogram(frame: pd.DataFrame, key: str) -> alt.Chart:

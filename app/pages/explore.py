@@ -8,12 +8,10 @@ from typing import Any
 import streamlit as st
 
 from app import cache, demand
-from app.charts import layers as layer_charts
-from app.charts import plane as plane_charts
 from app.components.blend import BlendState, Start, blend
 from app.components.copy_link import copy_link
 from app.live import live_card
-from app.payload import MAGNIFY, Sources, accuracy_at, build, sources
+from app.payload import MAGNIFY, Shown, Sources, accuracy_at, sources
 from app.selection import (
     ATTACKS,
     DEFAULTS,
@@ -78,7 +76,7 @@ def controls(names: list[str]) -> Selection:
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
     first = names.index(PREFERRED) if PREFERRED in names else 0
     model = row.selectbox(
-        "Checkpoint", names, first, key="model", width=185, help="A trained network", bind="query-params"
+        "Checkpoint", names, first, key="model", width=170, help="A trained network", bind="query-params"
     )
     slide = row.segmented_control(
         "The slider moves", list(SLIDES), default="ap", key="slide", format_func=SLIDES.__getitem__, required=True,
@@ -93,9 +91,9 @@ def controls(names: list[str]) -> Selection:
         "Attack", list(ATTACKS), default="pgd10", key="attack", format_func=ATTACKS.__getitem__, required=True,
         bind="query-params",
     )  # fmt: skip
-    level = row.select_slider(
-        "eps", LEVELS, 8, key="eps", format_func=lambda n: f"{n}/255", width=130, disabled=attack == "none",
-        help="The most any pixel may change", bind="query-params",
+    level = row.selectbox(
+        "eps", LEVELS, LEVELS.index(8), key="eps", format_func=lambda n: f"{n}/255", width=105,
+        disabled=attack == "none", help="The most any pixel may change", bind="query-params",
     )  # fmt: skip
     return Selection(str(model), slide, str(held), attack, int(level))
 
@@ -134,36 +132,37 @@ def selected_values(event: Any, name: str) -> dict[str, Any]:
     return dict(points[0]) if points else {}
 
 
-def layer_cards(shown: cache.Shown, lam: float, selected: str | None) -> None:
+def layer_cards(shown: Shown, lam: float, selected: str | None) -> None:
     """Distances of the branches by depth; one layer's channels."""
     assert shown.bench is not None
-    model = shown.bench.model
-    frame = layer_charts.distances(model)
-    names = list(dict.fromkeys(frame["layer"]))
+    key = shown.card.name, shown.card.weights_sha256
+    layers = dict(api.dual_layers(shown.bench.model))
+    names = list(layers)
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("How far apart are the branches?")
         st.caption("Wasserstein distance over channels between clean and adversarial branch, by depth. Click a layer.")
-        layer = selected if selected is not None and selected in names else names[len(names) // 2]
-        event = st.altair_chart(
-            layer_charts.distance_chart(frame, layer), key="distances", on_select="rerun", selection_mode="layer",
+        layer = selected if selected in names else names[len(names) // 2]
+        event = st.vega_lite_chart(
+            spec=cache.distance_spec(*key, layer), key="distances", on_select="rerun", selection_mode="layer",
             alt="Bars: distance between the two branches' scale, shift, mean and deviation in each norm layer",
         )  # fmt: skip
         picked = selected_values(event, "layer")
         layer = str(picked["layer"]) if picked.get("layer") in names else layer
+    specs = cache.channel_specs(*key, layer, lam)
     with right:
         st.subheader(f"Layer {layer}, channel by channel")
-        channels = layer_charts.channels(model, layer, lam)
-        st.caption(f"{len(channels)} channels; a line is one channel's way from clean to adversarial scale and shift.")
-        st.altair_chart(
-            layer_charts.affine_chart(channels), key="affine",
+        n = layers[layer].num_features
+        st.caption(f"{n} channels; a line is one channel's way from clean to adversarial scale and shift.")
+        st.vega_lite_chart(
+            spec=specs["affine"], key="affine",
             alt="Scatter of scale and shift of every channel in both branches and at the slider",
         )  # fmt: skip
         st.caption("Stored statistics of the same channels in both branches.")
-        for key, column in zip(("mean", "sigma"), st.columns(2), strict=True):
-            column.altair_chart(
-                layer_charts.histogram(channels, key), key=f"histogram_{key}",
-                alt=f"Histogram of the stored {key} over channels, both branches",
+        for name, column in zip(("mean", "sigma"), st.columns(2), strict=True):
+            column.vega_lite_chart(
+                spec=specs[name], key=f"histogram_{name}",
+                alt=f"Histogram of the stored {name} over channels, both branches",
             )  # fmt: skip
 
 
@@ -175,9 +174,9 @@ def go_to(ap: float, ns: float) -> None:
     st.session_state["cell"] = (ap, ns)
 
 
-def plane_card(shown: cache.Shown) -> None:
-    frame = plane_charts.plane(shown.records, shown.card.norm_design)
-    if frame.empty:
+def plane_card(shown: Shown) -> None:
+    specs = cache.plane_specs(shown.card.name, shown.card.weights_sha256)
+    if not specs:
         return
     st.subheader("Statistics or affine parameters: the whole plane")
     st.caption(
@@ -185,9 +184,9 @@ def plane_card(shown: cache.Shown) -> None:
         "from left to right; if the statistics do, from bottom to top. Robust: PGD-10 at 8/255, white-box in every "
         "cell. Click a cell to go there."
     )
-    for kind, column in zip(("clean accuracy", "robust accuracy"), st.columns(2, gap="large"), strict=True):
-        event = column.altair_chart(
-            plane_charts.plane_chart(frame, kind), key=f"plane_{kind[:5]}", on_select="rerun", selection_mode="cell",
+    for (kind, spec), column in zip(specs.items(), st.columns(2, gap="large"), strict=True):
+        event = column.vega_lite_chart(
+            spec=spec, key=f"plane_{kind[:5]}", on_select="rerun", selection_mode="cell",
             alt=f"Heatmap of {kind} over the mix of statistics and affine parameters",
         )  # fmt: skip
         picked = selected_values(event, "cell")
@@ -228,7 +227,7 @@ def page() -> None:
         demand.offer(shown, selection)
         return
     message = shown.problem or "These images are being attacked ..."
-    state = blend(build(shown, selection, found, st.session_state["start"], message), key="blend")
+    state = blend(cache.payload(shown, selection, found, st.session_state["start"], message), key="blend")
     remember_in_url(state)
     if shown.bench is None:
         st.info(shown.problem, icon=":material/image_not_supported:")

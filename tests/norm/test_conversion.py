@@ -98,7 +98,6 @@ def with_hook(register: str) -> Callable[[], nn.Module]:
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "SyncBatchNorm": (lambda: with_bn(nn.SyncBatchNorm(6)), "'bn2' is a SyncBatchNorm, not exactly nn.BatchNorm2d"),
     "subclass": (lambda: with_bn(MyBatchNorm(6)), "'bn2' is a MyBatchNorm, not exactly nn.BatchNorm2d"),
-    "lazy": (lambda: with_bn(nn.LazyBatchNorm2d()), "'bn2' is a LazyBatchNorm2d, not exactly nn.BatchNorm2d"),
     "cumulative": (lambda: with_bn(nn.BatchNorm2d(6, momentum=None)), "'bn2' averages cumulatively"),
     "no-affine": (lambda: with_bn(nn.BatchNorm2d(6, affine=False)), "'bn2' has no affine parameters"),
     "untracked": (
