@@ -100,7 +100,7 @@ def affine_chart(frame: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     paths = alt.Chart(dots).mark_line(opacity=0.3, color="#7b8a93", strokeWidth=1).encode(x=x, y=y, detail="channel:N")
     points = (
         alt.Chart(dots)
-        .mark_point(filled=True)
+        .mark_point(filled=True, size=36, opacity=0.8)
         .encode(
             x=x,
             y=y,
@@ -110,7 +110,6 @@ def affine_chart(frame: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
                 legend=alt.Legend(orient="top", title=None, labelLimit=200),
             ),
             shape=alt.Shape("place:N", scale=alt.Scale(domain=domain, range=["circle", "square", "diamond"])),
-            size=alt.Size("place:N", scale=alt.Scale(domain=domain, range=[26, 26, 60]), legend=None),
             tooltip=[
                 "channel:O",
                 "place:N",

@@ -66,8 +66,8 @@ def header() -> None:
                 st.caption(preset.claim)
         copy_link(key="copy")
     st.markdown(
-        "This network learned from clean and from attacked images at once, and keeps **two sets of scales and shifts** "
-        "in every batch-norm layer: one for each. Drag from one set to the other. Nothing else in the network changes."
+        "Trained on clean and on attacked images at once, this network keeps **two sets of scales and shifts** in "
+        "every batch-norm layer: one for each. Slide from one set to the other; every other weight stays as it is."
     )
 
 
@@ -75,9 +75,7 @@ def controls(names: list[str]) -> Selection:
     """The control row; every control is a URL parameter."""
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
     first = names.index(PREFERRED) if PREFERRED in names else 0
-    model = row.selectbox(
-        "Checkpoint", names, first, key="model", width=170, help="A trained network", bind="query-params"
-    )
+    model = row.selectbox("Checkpoint", names, first, key="model", width=170, bind="query-params")
     slide = row.segmented_control(
         "The slider moves", list(SLIDES), default="ap", key="slide", format_func=SLIDES.__getitem__, required=True,
         bind="query-params",
@@ -93,7 +91,7 @@ def controls(names: list[str]) -> Selection:
     )  # fmt: skip
     level = row.selectbox(
         "eps", LEVELS, LEVELS.index(8), key="eps", format_func=lambda n: f"{n}/255", width=105,
-        disabled=attack == "none", help="The most any pixel may change", bind="query-params",
+        disabled=attack == "none", bind="query-params",
     )  # fmt: skip
     return Selection(str(model), slide, str(held), attack, int(level))
 
