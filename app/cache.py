@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -25,38 +27,40 @@ def cards() -> tuple[list[api.ModelCard], list[str]]:
 @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
 def shown(checkpoint: str, weights_sha256: str) -> Shown:
     """Everything the pages draw of one checkpoint. InputError where its weights cannot be used."""
-    card = api.load_card(api.checkpoint_folder(checkpoint))
-    folder = api.checkpoint_folder(checkpoint)
-    assert card.weights_sha256 == weights_sha256
+    folder, device = api.checkpoint_folder(checkpoint), api.pick_device("auto")
+    model, card = api.load_checkpoint(folder, device)
+    if card.weights_sha256 != weights_sha256:
+        raise api.InputError(f"{checkpoint} was replaced a moment ago; reload the page.")
     bench, problem = None, ""
     try:
-        bench, _ = api.open_bench(checkpoint, api.pick_device("auto"), n=N_IMAGES, allow_unofficial=True)
+        bench, _ = api.open_bench(checkpoint, device, n=N_IMAGES, allow_unofficial=True)
     except api.InputError as error:
-        if card.data["name"] == "shapes":
-            raise
         problem = str(error)
     notes: list[str] = []
-    sweep: dict[str, Any] = {}
-    records: list[api.EvalRecord] = []
-    tracks: dict[str, api.Track] = {}
-    strips: dict[str, api.Strip] = {}
-    expected = {"weights_sha256": card.weights_sha256, "engine_version": api.__version__}
-    if bench is not None and card.data["name"] == "shapes":
-        expected["data"] = "shapes"
-    for name in ("sweep.jsonl", "gaps.json", "strip.npz"):
-        path = folder / name
+
+    def read(name: str, load: Callable[[Path], Any], nothing: Any) -> Any:
+        """What a file beside the weights holds; where it is damaged or stale, nothing and a note."""
         try:
-            if not path.exists():
-                continue
-            if name == "sweep.jsonl":
-                records, sweep = api.load_sweep(path, expected), api.sweep_header(path)
-            elif name == "gaps.json":
-                tracks = api.load_tracks(path, card.weights_sha256)
-            else:
-                strips = api.load_strips(path, card.weights_sha256)
+            return load(folder / name) if (folder / name).exists() else nothing
         except api.InputError as error:
             notes.append(str(error))
-    return Shown(card, folder, bench, tuple(records), tracks, strips, sweep, problem, tuple(notes))
+            return nothing
+
+    sweep, records = read("sweep.jsonl", lambda path: _sweep(path, card, bench), ({}, []))
+    tracks = read("gaps.json", lambda path: api.load_tracks(path, weights_sha256), {})
+    strips = read("strip.npz", lambda path: api.load_strips(path, weights_sha256), {})
+    network = model if bench is None else bench.model
+    return Shown(card, network, bench, tuple(records), tracks, strips, sweep, problem, tuple(notes))
+
+
+def _sweep(path: Path, card: api.ModelCard, bench: api.Bench | None) -> tuple[dict[str, Any], list[api.EvalRecord]]:
+    """Header and records, if they were made with these weights, this version and, where they are here, these images."""
+    head = api.sweep_header(path)
+    expected = {"weights_sha256": card.weights_sha256, "engine_version": api.__version__}
+    if bench is not None:
+        n = int(head.get("n", 0))
+        expected["data_sha256"] = api.checksum(bench.test.images[:n], bench.test.labels[:n])
+    return head, api.load_sweep(path, expected)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -114,6 +118,4 @@ def channel_specs(checkpoint: str, weights_sha256: str, layer: str, lam: float) 
 
 def model_of(checkpoint: str, weights_sha256: str) -> nn.Module:
     """The shared network; only to be read."""
-    bench = shown(checkpoint, weights_sha256).bench
-    assert bench is not None
-    return bench.model
+    return shown(checkpoint, weights_sha256).model

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from app.components.blend import Axis, BlendPayload, Curve, Curves, Gap, Images, Layers, Predictions, Start, encode
 from app.selection import Selection
@@ -20,7 +20,7 @@ class Shown:
     """A checkpoint as the pages see it. bench is None where its images are not here; problem then says what to do."""
 
     card: api.ModelCard
-    folder: Path
+    model: nn.Module
     bench: api.Bench | None
     records: tuple[api.EvalRecord, ...]
     tracks: dict[str, api.Track]
@@ -83,21 +83,17 @@ def _images(shown: Shown, strip: api.Strip, attacked: bool) -> Images | None:
     )
 
 
-def layers(shown: Shown, selection: Selection, track: api.Track | None, stops: list[float]) -> Layers | None:
-    """Layer gaps; None where the network is not here."""
-    if shown.bench is None and track is None:
-        return None
-    model = None if shown.bench is None else shown.bench.model
-    statistics = affine = stored = None
+def layers(shown: Shown, selection: Selection, track: api.Track | None, stops: list[float]) -> Layers:
+    """Layer gaps; those of the statistics only where they were precomputed."""
+    statistics: Gap | None = None
     names: list[str] = []
     if track is not None:
         names = list(track.layers)
         statistics = Gap(track.lams, [[gap.mean + gap.sigma for gap in row] for row in track.gaps])
-    if model is not None:
-        rows = [api.affine_gaps(model, api.LINES[selection.line](lam).affine) for lam in stops]
-        names = names or list(rows[0])
-        affine = Gap(stops, [[row[name] for name in names] for row in rows])
-        stored = [gap.mean + gap.sigma for gap in api.stored_gaps(model)]
+    rows = [api.affine_gaps(shown.model, api.LINES[selection.line](lam).affine) for lam in stops]
+    names = names or list(rows[0])
+    affine = Gap(stops, [[row[name] for name in names] for row in rows])
+    stored = [gap.mean + gap.sigma for gap in api.stored_gaps(shown.model)]
     caption = (
         "Statistics gap: how far the clean and the attacked images lie apart inside the network at this λ "
         "(shift of the mean in deviations + log ratio of deviations, averaged over channels"

@@ -19,7 +19,7 @@ from engine.attacks import PGD, AttackStep, fgsm
 from engine.cards import EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
-from engine.data.base import SPLITS, ImageSet, Split
+from engine.data.base import SPLITS, ImageSet, Split, checksum
 from engine.evaluation import Bench, crafting_network, seeded
 from engine.features import affine_gaps, stored_gaps, wasserstein1
 from engine.gaps import Track, load_tracks
@@ -158,6 +158,7 @@ __all__ = [
     "branch_setting",
     "canonical",
     "checkpoint_folder",
+    "checksum",
     "cifar",
     "crafting_network",
     "curve",
@@ -168,6 +169,7 @@ __all__ = [
     "header",
     "list_cards",
     "load_card",
+    "load_checkpoint",
     "load_data",
     "load_strips",
     "load_sweep",

@@ -101,6 +101,7 @@ def header(card: ModelCard, test: ImageSet, seed: int) -> dict[str, Any]:
         "weights_sha256": card.weights_sha256,
         "data": test.name,
         "split": test.split,
+        "n": len(test),
         "data_sha256": test.checksum,
         "data_note": test.note,
         "seed": seed,

@@ -132,9 +132,8 @@ def selected_values(event: Any, name: str) -> dict[str, Any]:
 
 def layer_cards(shown: Shown, lam: float, selected: str | None) -> None:
     """Distances of the branches by depth; one layer's channels."""
-    assert shown.bench is not None
     key = shown.card.name, shown.card.weights_sha256
-    layers = dict(api.dual_layers(shown.bench.model))
+    layers = dict(api.dual_layers(shown.model))
     names = list(layers)
     left, right = st.columns(2, gap="large")
     with left:
@@ -230,9 +229,9 @@ def page() -> None:
     if shown.bench is None:
         st.info(shown.problem, icon=":material/image_not_supported:")
     numbers(found, state.lam)
+    setting = api.LINES[selection.line](state.lam)
+    layer_cards(shown, setting.affine, state.layer)
     if shown.bench is not None:
-        setting = api.LINES[selection.line](state.lam)
-        layer_cards(shown, setting.affine, state.layer)
         indices = tuple(int(i) for i in found.strip.indices) if found.strip else tuple(range(8))
         live_card(shown, setting, indices, state.pinned, MAGNIFY)
     plane_card(shown)

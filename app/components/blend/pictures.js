@@ -142,10 +142,8 @@ class ImageStrip {
       column.canvases[row] = canvas.getContext("2d", { willReadFrequently: true });
       button.append(canvas);
       if (row === "difference") continue;
-      const verdict = { box: make("span", `verdict ${row}`), name: make("span", "name"), mark: make("span", "mark"), bar: make("i") };
-      const track = make("span", "bar");
-      track.append(verdict.bar);
-      verdict.box.append(track, verdict.name, verdict.mark);
+      const verdict = { box: make("span", `verdict ${row}`), name: make("span", "name"), mark: make("span", "mark"), bar: make("span", "bar") };
+      verdict.box.append(verdict.bar, verdict.name, verdict.mark);
       column.verdicts[row] = verdict;
       button.append(verdict.box);
     }
@@ -191,7 +189,7 @@ class ImageStrip {
     if (parts.box.dataset.right !== state) parts.box.dataset.right = state;
     write(parts.name, name);
     write(parts.mark, known ? `${right ? "✓ right" : "✗ wrong"} ${sure(confidence)}` : "");
-    parts.bar.style.transform = `scaleX(${isNumber(confidence) ? clamp(confidence, 0, 1).toFixed(3) : 0})`;
+    parts.bar.style.backgroundSize = `${isNumber(confidence) ? (100 * clamp(confidence, 0, 1)).toFixed(1) : 0}% 100%`;
   }
 
   setPinned(pinned) {
