@@ -68,6 +68,12 @@ class Preset:
     values: Mapping[str, str | int]
     lam: float
 
+    def shows(self, selection: Selection) -> bool:
+        """Whether the controls still stand where the preset put them."""
+        held = self.values.get("ns", self.values.get("ap"))
+        wanted = (self.values["slide"], held, self.values["attack"], self.values["eps"])
+        return wanted == (selection.slide, selection.held, selection.attack, selection.level)
+
 
 PRESETS: tuple[Preset, ...] = (
     Preset(

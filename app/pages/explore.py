@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def jump(preset: Preset) -> None:
         st.session_state[key] = value
     old: Start = st.session_state["start"]
     st.session_state["start"] = Start(preset.lam, old.pinned, old.layer, old.token + 1)
-    st.session_state["claim"] = preset.claim
+    st.session_state["preset"] = preset
 
 
 def header() -> None:
@@ -163,12 +164,13 @@ def layer_cards(shown: Shown, lam: float, selected: str | None) -> None:
             )  # fmt: skip
 
 
-def go_to(ap: float, ns: float) -> None:
-    """Moves the slider to a cell of the plane: AP there, statistics at the nearer branch."""
-    old: Start = st.session_state["start"]
-    st.session_state["start"] = Start(ap, old.pinned, old.layer, old.token + 1)
-    st.session_state["slide"], st.session_state["ns"] = "ap", f"stored:{round(ns)}"
-    st.session_state["cell"] = (ap, ns)
+def go_to_cell(key: str) -> None:
+    """Moves the slider to the clicked cell of the plane: AP there, stored NS of the nearer branch."""
+    picked = selected_values(st.session_state[key], "cell")
+    if "ap" in picked and "ns" in picked:
+        old: Start = st.session_state["start"]
+        st.session_state["start"] = Start(float(picked["ap"]), old.pinned, old.layer, old.token + 1)
+        st.session_state["slide"], st.session_state["ns"] = "ap", f"stored:{round(float(picked['ns']))}"
 
 
 def plane_card(shown: Shown) -> None:
@@ -182,14 +184,11 @@ def plane_card(shown: Shown) -> None:
         "cell. Click a cell to go there."
     )
     for (kind, spec), column in zip(specs.items(), st.columns(2, gap="large"), strict=True):
-        event = column.vega_lite_chart(
-            spec=spec, key=f"plane_{kind[:5]}", on_select="rerun", selection_mode="cell",
+        key = f"plane_{kind[:5]}"
+        column.vega_lite_chart(
+            spec=spec, key=key, on_select=partial(go_to_cell, key), selection_mode="cell",
             alt=f"Heatmap of {kind} over the mix of statistics and affine parameters",
         )  # fmt: skip
-        picked = selected_values(event, "cell")
-        if "ap" in picked and st.session_state.get("cell") != (cell := (picked["ap"], picked["ns"])):
-            go_to(*cell)
-            st.rerun()
 
 
 def remember_in_url(state: BlendState) -> None:
@@ -217,8 +216,9 @@ def page() -> None:
         return
     for note in (*problems, *shown.notes):
         st.caption(f":material/warning: {note}")
-    if claim := st.session_state.get("claim"):
-        st.markdown(f":blue-background[{claim}]")
+    preset: Preset | None = st.session_state.get("preset")
+    if preset is not None and preset.shows(selection):
+        st.markdown(f":material/science: **{preset.title}.** {preset.claim}")
     found = demand.complete(shown, selection, sources(shown, selection))
     if found.clean is None or (found.robust is None and selection.engine_attack is not None):
         demand.offer(shown, selection)

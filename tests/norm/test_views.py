@@ -148,7 +148,7 @@ def test_overrides_against_a_network_built_by_hand(
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        pytest.param(NormSetting(0, Stored(0), (("bn9", LayerMix(1.0)),)), "layer 'bn9'; it has bn1, bn2", id="unknown"),
+        pytest.param(NormSetting(0, Stored(0), (("bn9", LayerMix(1.0)),)), "'bn9'; it has bn1, bn2", id="unknown"),
         pytest.param(NormSetting(0, Reestimated("clean")), "needs calibration images", id="reestimated"),
         pytest.param(NormSetting(0, Stored(1.5)), "Layer 'bn1': At NS lambda 1.5 a variance is not positive", id="var"),
     ],
