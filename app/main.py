@@ -21,8 +21,8 @@ st.set_page_config(
 st.logo(str(HERE / "static" / "logo.svg"), size="large")
 st.navigation(
     [
-        st.Page(HERE / "pages" / "explore.py", title="Explore", default=True),
-        st.Page(HERE / "pages" / "about.py", title="Models and data", url_path="about"),
+        st.Page(HERE / "screens" / "explore.py", title="Explore", default=True),
+        st.Page(HERE / "screens" / "about.py", title="Models and data", url_path="about"),
     ],
     position="top",
 ).run()
