@@ -104,5 +104,5 @@ def load_strips(path: Path, weights_sha256: str) -> dict[str, Strip]:
     except DAMAGE as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run the sweep again.") from None
     if made_with != weights_sha256:
-        raise InputError(f"{path} was made with other weights; run the sweep again.")
+        raise InputError(f"{path} was made with other weights; delete it and run the sweep again.")
     return strips

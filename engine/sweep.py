@@ -129,7 +129,9 @@ def load_sweep(path: Path, expected: dict[str, Any]) -> list[EvalRecord]:
     found, lines = _read(path)
     for key, value in expected.items():
         if found.get(key) != value:
-            raise InputError(f"{path} is stale: its {key} is {found.get(key)!r}, not {value!r}; run the sweep again.")
+            raise InputError(
+                f"{path} is stale: its {key} is {found.get(key)!r}, not {value!r}; delete it and run the sweep again."
+            )
     try:
         return [EvalRecord.from_json(json.loads(line)) for line in lines]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

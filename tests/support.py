@@ -10,7 +10,9 @@ Usage::
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,10 @@ from engine.cards import ModelCard
 from engine.checkpoint import save_checkpoint
 from engine.data import shapes
 from engine.data.base import ImageSet, checksum
+from engine.evaluation import Bench
 from engine.models import build
-from engine.norm import DualBatchNorm2d, to_dual_bn
-from engine.values import DUAL_BN, NormDesign
+from engine.norm import DualBatchNorm2d, at, to_dual_bn
+from engine.values import DUAL_BN, Branch, NormDesign, branch_setting
 
 SIDE, N_CLASSES = 8, 10
 
@@ -124,6 +127,18 @@ def image_set(n: int, side: int = SIDE, seed: int = 0, n_classes: int = N_CLASSE
     images = rng.integers(0, 256, (n, 3, side, side), dtype=np.uint8)
     labels = rng.integers(0, n_classes, n)
     return ImageSet("toy", split, images, labels, tuple(map(str, range(n_classes))), checksum(images, labels))
+
+
+def linear_bench(n: int = 150, n_calibration: int = 100) -> Bench:
+    """Two classes told apart by one convolution as large as the image: linear in the pixels, so that attacks have
+    closed forms. Most labels are what the clean branch says."""
+    layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(3, 2, 6), bn=nn.BatchNorm2d(2), flatten=nn.Flatten())
+    model = randomise_norms(to_dual_bn(from_seed(lambda: nn.Sequential(layers)), DUAL_BN)).eval().requires_grad_(False)
+    test, calibration = image_set(n, 6, 1, 2), image_set(n_calibration, 6, 2, 2, "train")
+    with torch.no_grad():
+        labels = at(model, branch_setting(Branch.CLEAN))(test.tensors(0, n)[0]).argmax(1).numpy()
+    labels = np.where(np.arange(n) % 7 == 0, 1 - labels, labels)
+    return Bench(model, replace(test, labels=labels), calibration)
 
 
 def card_for(name: str, design: NormDesign) -> ModelCard:

@@ -1,0 +1,1 @@
+"""Measurements of speed, against other libraries where there are any; results.md keeps them."""

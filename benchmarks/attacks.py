@@ -1,0 +1,312 @@
+"""How fast PGD is here and in two attack libraries: same network, same images, same starts.
+
+Usage::
+
+    python -m benchmarks.attacks                                        # PGD-20, Linf 8/255, ResNet-20, 256 images
+    python -m benchmarks.attacks --markdown >> benchmarks/results.md    # the same as a section to keep
+
+The engine attacks the folded, channels-last network (folding is part of its time), once with every image going through
+all steps and once with stop="success". The libraries are given the plain eval-mode network, without parameter
+gradients, in the same chunks; a row of its own gives torchattacks our folded network. The attacks take turns in every
+run. Speed is the median over the runs, the ratio the median of each run's ratio to torchattacks. On a CPU all draw the
+same random start from the seed. Robust accuracy: images right both clean and attacked, judged by the plain network.
+
+torchattacks pins an old `requests`, so it is not among our requirements: `pip install --no-deps torchattacks==3.5.1`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine import api
+from engine.checkpoint import dual_network, load_checkpoint
+from engine.cli.output import percent, progress, show
+from engine.evaluation import chunk_size, judged
+from engine.models import ARCHITECTURES
+from engine.norm import channels_last, fold
+
+HOW_TO_GET = {
+    "torchattacks": "pip install --no-deps torchattacks==3.5.1 (with its dependencies it would downgrade requests)",
+    "foolbox": "pip install -r requirements-dev.txt",
+}
+Batch = tuple[int, Tensor, Tensor]
+"""Index of the first image, images (m, 3, h, w), labels (m,)."""
+Crafter = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""Images, labels and the generator of the start -> adversarial images."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """What is attacked. `meaningful`: the network was trained on these images, so its accuracies say something."""
+
+    name: str
+    view: nn.Module
+    images: api.ImageSet
+    meaningful: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """`prepare` makes the attack ready; its time counts."""
+
+    name: str
+    prepare: Callable[[], Crafter]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Medians over the runs (images a second; ratio to torchattacks, None without it), the fastest and slowest run."""
+
+    name: str
+    images_per_second: float
+    slowest: float
+    fastest: float
+    ratio: float | None
+    robust: api.Interval
+
+
+def choose(architecture: str, n: int, device: torch.device, where: dict[str, Any]) -> Subject:
+    """The adversarial branch of a shipped checkpoint of this architecture, CIFAR-10 first, else a fresh network."""
+    setting = api.branch_setting(api.Branch.ADV)
+    cards = [card for card in api.list_cards()[0] if card.architecture == architecture]
+    if not cards:
+        with torch.random.fork_rng():
+            torch.manual_seed(api.SEED)  # noqa: TID251  # initialisation only; restored by fork_rng
+            model = dual_network(architecture, 10, "single").to(device).requires_grad_(False)
+        note = "No checkpoint of this architecture is here: the network is as initialised, its accuracies mean nothing."
+        name = f"{architecture}, untrained (seed {api.SEED})"
+        return Subject(name, api.at(model, setting), api.load_data("shapes", "test", n), False, (note,))
+    card = min(cards, key=lambda card: (card.data["name"] != "cifar10", card.name))
+    try:
+        bench, _ = api.open_bench(card.name, device, n=n, **where)
+    except api.InputError as error:
+        model, _ = load_checkpoint(api.checkpoint_folder(card.name), device)
+        note = f"{error} Built-in images instead: speeds are the same, accuracies mean nothing."
+        return Subject(card.name, api.at(model, setting), api.load_data("shapes", "test", n), False, (note,))
+    notes = (bench.test.note,) if bench.test.note else ()
+    return Subject(card.name, bench.view(setting), bench.test, True, notes)
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def ours(view: nn.Module, attack: api.PGD) -> Contender:
+    def prepare() -> Crafter:
+        craft = api.crafting_network(view)
+        return lambda images, labels, generator: attack(craft, images, labels, generator=generator)
+
+    label = ', stop="success"' if attack.stop == "success" else ""
+    return Contender(f"this engine{label}", prepare)
+
+
+def globally_seeded(craft: Callable[[Tensor, Tensor], Tensor]) -> Crafter:
+    """The libraries draw their starts from torch's global state: seeded as the generator is, then put back."""
+
+    def crafted(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(generator.initial_seed())  # noqa: TID251
+            return craft(images, labels)
+
+    return crafted
+
+
+def torchattacks(view: nn.Module, attack: api.PGD, folded: bool) -> Contender:
+    library = importlib.import_module("torchattacks")
+
+    def prepare() -> Crafter:
+        network = fold(view) if folded else view
+        pgd = library.PGD(network, eps=attack.threat.eps, alpha=attack.step_size, steps=attack.steps, random_start=True)
+        return globally_seeded(lambda images, labels: pgd(channels_last(images) if folded else images, labels))
+
+    return Contender("torchattacks on our folded network" if folded else "torchattacks", prepare)
+
+
+def foolbox(view: nn.Module, attack: api.PGD) -> Contender:
+    library = importlib.import_module("foolbox")
+
+    def prepare() -> Crafter:
+        device = next(view.parameters()).device
+        network = library.PyTorchModel(view, bounds=(0, 1), device=device)
+        pgd = library.attacks.LinfPGD(abs_stepsize=attack.step_size, steps=attack.steps, random_start=True)
+        return globally_seeded(lambda images, labels: pgd.run(network, images, labels, epsilon=attack.threat.eps))
+
+    return Contender("foolbox", prepare)
+
+
+def contenders(subject: Subject, attack: api.PGD) -> tuple[list[Contender], list[str]]:
+    """Those that can be measured, and a sentence for each that cannot."""
+    found, notes = [ours(subject.view, attack)], list[str]()
+    if subject.meaningful:
+        found.append(ours(subject.view, replace(attack, stop="success")))
+    else:
+        notes.append('stop="success" is left out: nearly all images are misclassified from the start and cost nothing.')
+    missing = [name for name in HOW_TO_GET if find_spec(name) is None]
+    notes += [f"{name} is not installed: {HOW_TO_GET[name]}." for name in missing]
+    if "torchattacks" not in missing:
+        found += [torchattacks(subject.view, attack, folded) for folded in (False, True)]
+    if "foolbox" not in missing:
+        found.append(foolbox(subject.view, attack))
+    return found, notes
+
+
+def one_run(contender: Contender, batches: Sequence[Batch]) -> tuple[float, list[Tensor]]:
+    """Seconds, and the adversarial images of each batch."""
+    device = batches[0][1].device
+    synchronise(device)
+    started = time.perf_counter()
+    craft = contender.prepare()
+    adversarial = [craft(images, labels, api.seeded(api.SEED, start)) for start, images, labels in batches]
+    synchronise(device)
+    return time.perf_counter() - started, adversarial
+
+
+def measure(
+    subject: Subject, found: Sequence[Contender], batches: Sequence[Batch], runs: int, tick: Callable[[int, int], None]
+) -> list[Result]:
+    """Every contender `runs` times, taking turns, after one chunk each to warm up."""
+    n, clean = sum(len(labels) for _, _, labels in batches), [judged(subject.view, x, y) for _, x, y in batches]
+    seconds: dict[str, list[float]] = {contender.name: [] for contender in found}
+    right: dict[str, int] = {}
+    for contender in found:
+        one_run(contender, batches[:1])
+    for run in range(runs):
+        for index, contender in enumerate(found):
+            taken, adversarial = one_run(contender, batches)
+            seconds[contender.name].append(taken)
+            kept = zip(clean, adversarial, batches, strict=True)
+            right[contender.name] = sum(int((c & judged(subject.view, x, y)).sum()) for c, x, (_, _, y) in kept)
+            tick(run * len(found) + index + 1, runs * len(found))
+
+    def result(name: str) -> Result:
+        mine, theirs = seconds[name], seconds.get("torchattacks")
+        ratio = median(b / a for a, b in zip(mine, theirs, strict=True)) if theirs else None
+        speeds = [n / taken for taken in mine]
+        return Result(name, median(speeds), min(speeds), max(speeds), ratio, api.wilson(right[name], n))
+
+    return [result(contender.name) for contender in found]
+
+
+def machine(device: torch.device) -> str:
+    """Processor or GPU, threads and versions, in one line."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.exists() else []
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+        name = f"{model or platform.machine()}, {torch.get_num_threads()} threads"
+    versions = [f"{peer} {version(peer)}" for peer in HOW_TO_GET if find_spec(peer)]
+    return ", ".join([name, f"Python {platform.python_version()}", f"torch {torch.__version__}", *versions])
+
+
+def cells(result: Result) -> list[str]:
+    speed = f"{result.images_per_second:.0f} ({result.slowest:.0f} to {result.fastest:.0f})"
+    ratio = "-" if result.ratio is None else f"{result.ratio:.2f}"
+    return [result.name, speed, ratio, percent(result.robust)]
+
+
+COLUMNS = ["attack", "images a second: median (slowest to fastest)", "ratio to torchattacks", "robust accuracy"]
+
+
+def markdown(value: dict[str, Any], rows: Sequence[Sequence[str]]) -> str:
+    """A section for results.md."""
+    table = [COLUMNS, ["---"] * len(COLUMNS), *rows]
+    lines = [f"\n### {value['attack']}, {value['network']}, {value['images']}\n", f"{value['machine']}.\n"]
+    lines += [f"{note}\n" for note in (f"Command: `{value['command']}`, {value['runs']} runs.", *value["notes"])]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in table)])
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description="PGD's speed, beside libraries.")
+    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="resnet20")
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, help="processor threads torch may use")
+    parser.add_argument("--data-dir", type=Path, help="where CIFAR-10 lies")
+    parser.add_argument("--unofficial", action="store_true", help="accept files that are not the published ones")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_argument("--markdown", action="store_true", help="print a section for results.md")
+    arguments = parser.parse_args(argv)
+    if min(arguments.images, arguments.steps, arguments.runs, arguments.threads or 1) < 1:
+        parser.error("--images, --steps, --runs and --threads must be at least 1")
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = api.pick_device(arguments.device)
+    where = {"data_dir": arguments.data_dir, "allow_unofficial": arguments.unofficial}
+    subject = choose(arguments.architecture, arguments.images, device, where)
+    attack = replace(api.pgd(arguments.steps, api.MAIN_EPS), stop="never")
+    found, notes = contenders(subject, attack)
+    size = chunk_size(device)
+    chunks = (subject.images.tensors(start, start + size) for start in range(0, arguments.images, size))
+    batches = [(i * size, images.to(device), labels.to(device)) for i, (images, labels) in enumerate(chunks)]
+    with progress("attacks") as tick:
+        results = measure(subject, found, batches, arguments.runs, tick)
+    value: dict[str, Any] = {
+        "command": f"python -m benchmarks.attacks --architecture {arguments.architecture} --images {arguments.images} "
+        f"--steps {arguments.steps} --runs {arguments.runs} --device {arguments.device}",
+        "machine": machine(device),
+        "network": subject.name,
+        "images": f"{arguments.images} {subject.images.name} {subject.images.split} images in chunks of {size}",
+        "attack": attack.label,
+        "runs": arguments.runs,
+        "notes": [*subject.notes, *notes],
+        "results": [
+            {
+                "name": result.name,
+                "images_per_second": result.images_per_second,
+                "slowest": result.slowest,
+                "fastest": result.fastest,
+                "ratio_to_torchattacks": result.ratio,
+                "robust_accuracy": result.robust.value,
+                "ci95": [result.robust.low, result.robust.high],
+                "n": result.robust.n,
+            }
+            for result in results
+        ],
+    }
+    rows = [cells(result) for result in results]
+    if arguments.markdown:
+        print(markdown(value, rows))
+        return
+    show(value, arguments.json, f"{value['attack']}, {value['network']}, {value['images']}", COLUMNS, rows)
+    if not arguments.json:
+        print("\n".join([value["machine"], *value["notes"]]))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 2 with one sentence where something asked for is not here."""
+    arguments = parse(argv)
+    try:
+        run(arguments)
+    except api.InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Moments against numpy in float64, distances against sorted means and scipy, `measure` against a forward hook."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy.stats import wasserstein_distance
+from torch import Tensor, nn
+
+from engine.features import Moments, affine_gaps, layer_gaps, measure, statistics_gaps, stored_gaps, wasserstein1
+from engine.norm import at
+from engine.values import DUAL_BN, SINGLE, Branch, InputError, NormSetting, Stored, branch_setting
+from tests.support import dual, generator, random_images, snapshot
+
+SETTING = NormSetting(0.3, Stored(0.6))
+
+
+def moments(values: npt.NDArray[np.float64]) -> Moments:
+    """Of values (count, channels)."""
+    return Moments(len(values), torch.from_numpy(values.mean(0)), torch.from_numpy(values.var(0)))
+
+
+@pytest.mark.parametrize("cuts", [(1,), (500,), (999,), (3, 4, 600), (100, 200, 300, 400)], ids=str)
+def test_merged_moments_are_those_of_the_whole(cuts: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).normal(50, 2, (1000, 3)) * np.array([1.0, 1e-3, 1e4])
+    parts = [moments(part) for part in np.split(values, cuts)]
+    for ordered in (parts, parts[::-1]):
+        merged = ordered[0]
+        for part in ordered[1:]:
+            merged = merged.merge(part)
+        assert merged.count == 1000
+        np.testing.assert_allclose(merged.mean, values.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(merged.var, values.var(0), rtol=1e-9)
+
+
+def test_measuring_equals_a_forward_hook_on_a_private_copy() -> None:
+    model, batches = dual(), [random_images(n, seed=n) for n in (5, 3, 1)]
+    view = at(model, SETTING)
+    before = (snapshot(model), snapshot(view))
+    found = measure(view, iter(batches))
+    assert (snapshot(model), snapshot(view)) == before
+
+    private, inputs = copy.deepcopy(view), dict[str, list[Tensor]]()
+    for name in ("bn1", "bn2"):
+        private.get_submodule(name).register_forward_pre_hook(
+            lambda _, args, name=name: inputs.setdefault(name, []).append(args[0].detach())
+        )
+    for batch in batches:
+        private(batch)
+    assert found.keys() == inputs.keys()
+    for name, seen in inputs.items():
+        values = torch.cat(seen).double().numpy()
+        assert found[name].count == 9 * 8 * 8
+        np.testing.assert_allclose(found[name].mean, values.mean((0, 2, 3)), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(found[name].var, values.var((0, 2, 3)), rtol=1e-8)
+        assert found[name].mean.dtype == found[name].var.dtype == torch.float64
+
+
+def test_measuring_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="at least one batch"):
+        measure(at(dual(), SETTING), [])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wasserstein_is_the_sorted_mean_and_never_above_the_paired(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    u, v = rng.normal(size=64), rng.normal(0.5, 3, 64)
+    ours = wasserstein1(torch.from_numpy(u), torch.from_numpy(v))
+    assert ours == pytest.approx(np.abs(np.sort(u) - np.sort(v)).mean(), rel=1e-12)
+    assert ours == pytest.approx(wasserstein_distance(u, v), rel=1e-12)
+    assert ours <= np.abs(u - v).mean() + 1e-12
+    assert ours < np.abs(u - v).mean() * 0.9, "sorting makes no difference here, so nothing was tested"
+    assert wasserstein1(torch.from_numpy(u), torch.from_numpy(rng.permutation(u))) == pytest.approx(0, abs=1e-15)
+
+
+def test_a_gap_in_numbers_worked_by_hand() -> None:
+    """Two channels: means (0, 2) -> (1, 2), sigmas (2, 1) -> (2, e); W1 pairs 2 with e and 1 with 2."""
+    a = {"bn": Moments(10, torch.tensor([0.0, 2.0]).double(), torch.tensor([4.0, 1.0]).double())}
+    b = {"bn": Moments(10, torch.tensor([1.0, 2.0]).double(), torch.tensor([4.0, np.e**2]).double())}
+    (gap,) = statistics_gaps(a, b)
+    assert gap.layer == "bn"
+    assert gap.mean == pytest.approx((0.5 + 0) / 2)
+    assert gap.sigma == pytest.approx((0 + 1) / 2)
+    assert gap.w1_mean == pytest.approx((1 + 0) / 2)
+    assert gap.w1_sigma == pytest.approx(((2 - 1) + (np.e - 2)) / 2)
+
+
+def test_constant_channels_do_not_spoil_a_gap() -> None:
+    a = {"bn": Moments(10, torch.tensor([0.0, 5.0]).double(), torch.tensor([1.0, 0.0]).double())}
+    b = {"bn": Moments(10, torch.tensor([0.5, 6.0]).double(), torch.tensor([1.0, 0.0]).double())}
+    (gap,) = statistics_gaps(a, b)
+    assert (gap.mean, gap.sigma) == pytest.approx((0.5, 0.0))
+    (dead,) = statistics_gaps({"bn": Moments(10, torch.zeros(1), torch.zeros(1))}, a)
+    assert (dead.mean, dead.sigma) == (0.0, 0.0)
+
+
+def test_layer_gaps_are_gaps_of_what_was_measured() -> None:
+    view = at(dual(), SETTING)
+    clean, attacked = [random_images(4)], [random_images(4, seed=1) * 0.5]
+    assert layer_gaps(view, clean, attacked) == statistics_gaps(measure(view, clean), measure(view, attacked))
+    assert all(gap.mean == gap.sigma == gap.w1_mean == gap.w1_sigma == 0 for gap in layer_gaps(view, clean, clean))
+
+
+def test_stored_gaps_compare_the_running_statistics() -> None:
+    model = dual()
+    ends = [at(model, branch_setting(branch)).state_dict() for branch in Branch]
+    for gap in stored_gaps(model):
+        mean_c, mean_a = (end[f"{gap.layer}.running_mean"].double().numpy() for end in ends)
+        sigma_c, sigma_a = (np.sqrt(end[f"{gap.layer}.running_var"].double().numpy()) for end in ends)
+        assert gap.mean == pytest.approx((np.abs(mean_a - mean_c) / sigma_c).mean())
+        assert gap.sigma == pytest.approx(np.abs(np.log(sigma_a / sigma_c)).mean())
+        assert gap.w1_mean == pytest.approx(wasserstein_distance(mean_c, mean_a))
+        assert gap.w1_sigma == pytest.approx(wasserstein_distance(sigma_c, sigma_a))
+    assert all(gap.mean == gap.sigma == 0 for gap in stored_gaps(dual(SINGLE)))
+
+
+def test_affine_gaps_grow_along_lambda() -> None:
+    model = dual(DUAL_BN)
+    whole = affine_gaps(model, 1.0)
+    for name in ("bn1", "bn2"):
+        layer = model.get_submodule(name)
+        clean, adv = (
+            torch.cat([layer.get_parameter(f"weight.{b}"), layer.get_parameter(f"bias.{b}")]).detach().numpy()
+            for b in (0, 1)
+        )
+        assert whole[name] == pytest.approx(np.linalg.norm(adv - clean) / np.linalg.norm(clean), rel=1e-5)
+        assert affine_gaps(model, 0.0)[name] == 0
+        assert affine_gaps(model, 0.25)[name] == pytest.approx(whole[name] / 4, rel=1e-4)
+
+
+class Unused(nn.Module):
+    """A norm layer that no image reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn, self.idle = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.bn(images)
+
+
+def test_a_layer_that_saw_nothing_is_reported() -> None:
+    with pytest.raises(InputError, match="saw no images"):
+        measure(Unused().eval(), [torch.rand(2, 3, 4, 4, generator=generator())])
