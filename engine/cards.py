@@ -16,6 +16,8 @@ from engine.values import DESIGNS, InputError, Interval, NormDesign, NormSetting
 
 SCHEMA = 1
 PAPER = "arXiv:2403.19150"
+_FORMS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float), "dict[str, Any]": dict}
+"""Annotation -> what JSON has there; lists for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +111,14 @@ class ModelCard:
         wrong += [f"has an unknown field {name!r}" for name in sorted(set(value) - known)]
         if wrong:
             raise InputError(f"{where} {wrong[0]}; restore the file or train the checkpoint again.")
+        forms = [f.name for f in fields(cls) if not isinstance(value[f.name], _FORMS.get(str(f.type), list))]
+        if forms or "name" not in value["data"] or "eps" not in value["config"]:
+            raise InputError(f"{where} has a field of the wrong form ({forms[0] if forms else 'data or config'}).")
         if value["design"] not in DESIGNS:
             raise InputError(f"{where} names the unknown design {value['design']!r}; use one of {', '.join(DESIGNS)}.")
         try:
             records = tuple(EvalRecord.from_json(record) for record in value["records"])
             fixed: dict[str, Any] = {"classes": tuple(value["classes"]), "records": records}
             return cls(**(value | fixed))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{where} has a field of the wrong form ({error}).") from None

@@ -101,10 +101,11 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[nn.Module, Mode
         tensors = deserialise(content)
     except SafetensorError as error:
         raise InputError(f"{path} is not a valid safetensors file ({error}).") from None
-    model = dual_network(card.architecture, len(card.classes), card.design)
+    with torch.device("meta"):  # where initialisation draws nothing from the process's random state
+        model = dual_network(card.architecture, len(card.classes), card.design)
     _check_tensors(path, tensors, model.state_dict())
-    model.load_state_dict(tensors)
-    return model.to(device).eval().requires_grad_(False), card
+    model.to_empty(device=device).load_state_dict(tensors)
+    return model.eval().requires_grad_(False), card
 
 
 def _check_tensors(path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

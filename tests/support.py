@@ -132,8 +132,15 @@ def image_set(n: int, side: int = SIDE, seed: int = 0, n_classes: int = N_CLASSE
 def linear_bench(n: int = 150, n_calibration: int = 100) -> Bench:
     """Two classes told apart by one convolution as large as the image: linear in the pixels, so that attacks have
     closed forms. Most labels are what the clean branch says."""
-    layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(3, 2, 6), bn=nn.BatchNorm2d(2), flatten=nn.Flatten())
-    model = randomise_norms(to_dual_bn(from_seed(lambda: nn.Sequential(layers)), DUAL_BN)).eval().requires_grad_(False)
+
+    def plain() -> nn.Module:
+        layers: dict[str, nn.Module] = {"conv": nn.Conv2d(3, 2, 6), "bn": nn.BatchNorm2d(2), "flatten": nn.Flatten()}
+        return nn.Sequential(OrderedDict(layers))
+
+    model = randomise_norms(to_dual_bn(from_seed(plain), DUAL_BN)).eval().requires_grad_(False)
+    with torch.no_grad():  # so different that an attack on one branch is a poor one on the other
+        for entry, weight in zip(model.bn.weight, ((1.4, 0.2), (0.2, 1.4)), strict=True):
+            entry.copy_(torch.tensor(weight))
     test, calibration = image_set(n, 6, 1, 2), image_set(n_calibration, 6, 2, 2, "train")
     with torch.no_grad():
         labels = at(model, branch_setting(Branch.CLEAN))(test.tensors(0, n)[0]).argmax(1).numpy()

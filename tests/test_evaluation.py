@@ -27,7 +27,7 @@ from tests.support import dual, image_set, linear_bench, snapshot
 
 Array = npt.NDArray[np.float64]
 CLEAN, ADV = branch_setting(Branch.CLEAN), branch_setting(Branch.ADV)
-EPS = 0.1
+EPS = 0.05
 ATTACK = PGD(ThreatModel("Linf", EPS), steps=10, step_size=EPS / 4)
 SETTINGS = {
     "clean-branch": CLEAN,

@@ -27,10 +27,12 @@ def show(
     if as_json:
         sys.stdout.write(json.dumps(value) + "\n")
         return
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table if rows else f"{title}: nothing here.")
 
 
