@@ -100,7 +100,7 @@ def _draw(bench: api.Bench, request: LiveRequest, result: LiveResult, pinned: in
     names = [classes[label] for label in labels]
     rows = [result.original, result.adversarial, magnified(delta, magnify)]
     fooled = sum(int(p != t) for p, t in zip(result.attacked[0], labels, strict=True))
-    left, right = st.columns([2, 1], gap="large")
+    left, right = st.columns([3, 2], gap="large")
     left.image(
         sheet(rows),
         width="stretch",
@@ -109,7 +109,7 @@ def _draw(bench: api.Bench, request: LiveRequest, result: LiveResult, pinned: in
     table = ["| image | clean | attacked |", "|---|---|---|"]
     for i, name in enumerate(names):
         cells = [
-            f"{'✓' if predicted[i] == labels[i] else '✗'} {classes[predicted[i]]} {100 * confidence[i]:.0f} %"
+            f"{'✓' if predicted[i] == labels[i] else '✗'} {classes[predicted[i]]} {100 * confidence[i]:.0f}\u00a0%"
             for predicted, confidence in (result.clean, result.attacked)
         ]
         table.append(f"| {f'**{name}** (pinned)' if i == pinned else name} | {cells[0]} | {cells[1]} |")

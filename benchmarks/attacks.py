@@ -17,12 +17,11 @@ torchattacks pins an old `requests`, so it is not among our requirements: `pip i
 from __future__ import annotations
 
 import argparse
-import importlib
 import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,21 +31,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.peers import HOW_TO_GET, Contender, foolbox, ours, torchattacks
 from engine import api
 from engine.checkpoint import dual_network, load_checkpoint
 from engine.cli.output import percent, progress, show
 from engine.evaluation import chunk_size, judged
 from engine.models import ARCHITECTURES
-from engine.norm import channels_last, fold
 
-HOW_TO_GET = {
-    "torchattacks": "pip install --no-deps torchattacks==3.5.1 (with its dependencies it would downgrade requests)",
-    "foolbox": "pip install -r requirements-dev.txt",
-}
 Batch = tuple[int, Tensor, Tensor]
 """Index of the first image, images (m, 3, h, w), labels (m,)."""
-Crafter = Callable[[Tensor, Tensor, torch.Generator], Tensor]
-"""Images, labels and the generator of the start -> adversarial images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,14 +51,6 @@ class Subject:
     images: api.ImageSet
     meaningful: bool
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Contender:
-    """`prepare` makes the attack ready; its time counts."""
-
-    name: str
-    prepare: Callable[[], Crafter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,49 +90,6 @@ def choose(architecture: str, n: int, device: torch.device, where: dict[str, Any
 def synchronise(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.synchronize()
-
-
-def ours(view: nn.Module, attack: api.PGD) -> Contender:
-    def prepare() -> Crafter:
-        craft = api.crafting_network(view)
-        return lambda images, labels, generator: attack(craft, images, labels, generator=generator)
-
-    label = ', stop="success"' if attack.stop == "success" else ""
-    return Contender(f"this engine{label}", prepare)
-
-
-def globally_seeded(craft: Callable[[Tensor, Tensor], Tensor]) -> Crafter:
-    """The libraries draw their starts from torch's global state: seeded as the generator is, then put back."""
-
-    def crafted(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.random.fork_rng():
-            torch.manual_seed(generator.initial_seed())  # noqa: TID251
-            return craft(images, labels)
-
-    return crafted
-
-
-def torchattacks(view: nn.Module, attack: api.PGD, folded: bool) -> Contender:
-    library = importlib.import_module("torchattacks")
-
-    def prepare() -> Crafter:
-        network = fold(view) if folded else view
-        pgd = library.PGD(network, eps=attack.threat.eps, alpha=attack.step_size, steps=attack.steps, random_start=True)
-        return globally_seeded(lambda images, labels: pgd(channels_last(images) if folded else images, labels))
-
-    return Contender("torchattacks on our folded network" if folded else "torchattacks", prepare)
-
-
-def foolbox(view: nn.Module, attack: api.PGD) -> Contender:
-    library = importlib.import_module("foolbox")
-
-    def prepare() -> Crafter:
-        device = next(view.parameters()).device
-        network = library.PyTorchModel(view, bounds=(0, 1), device=device)
-        pgd = library.attacks.LinfPGD(abs_stepsize=attack.step_size, steps=attack.steps, random_start=True)
-        return globally_seeded(lambda images, labels: pgd.run(network, images, labels, epsilon=attack.threat.eps))
-
-    return Contender("foolbox", prepare)
 
 
 def contenders(subject: Subject, attack: api.PGD) -> tuple[list[Contender], list[str]]:
@@ -208,10 +150,11 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
+        threads = torch.get_num_threads()
         info = Path("/proc/cpuinfo")
         lines = info.read_text().splitlines() if info.exists() else []
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-        name = f"{model or platform.machine()}, {torch.get_num_threads()} threads"
+        name = f"{model or platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
     versions = [f"{peer} {version(peer)}" for peer in HOW_TO_GET if find_spec(peer)]
     return ", ".join([name, f"Python {platform.python_version()}", f"torch {torch.__version__}", *versions])
 
@@ -229,7 +172,7 @@ def markdown(value: dict[str, Any], rows: Sequence[Sequence[str]]) -> str:
     """A section for results.md."""
     table = [COLUMNS, ["---"] * len(COLUMNS), *rows]
     lines = [f"\n### {value['attack']}, {value['network']}, {value['images']}\n", f"{value['machine']}.\n"]
-    lines += [f"{note}\n" for note in (f"Command: `{value['command']}`, {value['runs']} runs.", *value["notes"])]
+    lines += [f"{note}\n" for note in (f"Command: `{value['command']}`.", *value["notes"])]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in table)])
 
 
@@ -274,19 +217,7 @@ def run(arguments: argparse.Namespace) -> None:
         "attack": attack.label,
         "runs": arguments.runs,
         "notes": [*subject.notes, *notes],
-        "results": [
-            {
-                "name": result.name,
-                "images_per_second": result.images_per_second,
-                "slowest": result.slowest,
-                "fastest": result.fastest,
-                "ratio_to_torchattacks": result.ratio,
-                "robust_accuracy": result.robust.value,
-                "ci95": [result.robust.low, result.robust.high],
-                "n": result.robust.n,
-            }
-            for result in results
-        ],
+        "results": [asdict(result) for result in results],
     }
     rows = [cells(result) for result in results]
     if arguments.markdown:

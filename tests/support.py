@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from engine.data import shapes
 from engine.data.base import ImageSet, checksum
 from engine.evaluation import Bench
 from engine.models import build
-from engine.norm import DualBatchNorm2d, at, to_dual_bn
+from engine.norm import DualBatchNorm2d, at, dual_layers, to_dual_bn
 from engine.values import DUAL_BN, Branch, NormDesign, branch_setting
 
 SIDE, N_CLASSES = 8, 10
@@ -138,12 +138,16 @@ def linear_bench(n: int = 150, n_calibration: int = 100) -> Bench:
         return nn.Sequential(OrderedDict(layers))
 
     model = randomise_norms(to_dual_bn(from_seed(plain), DUAL_BN)).eval().requires_grad_(False)
+    bn = dict(dual_layers(model))["bn"]
     with torch.no_grad():  # so different that an attack on one branch is a poor one on the other
-        for entry, weight in zip(model.bn.weight, ((1.4, 0.2), (0.2, 1.4)), strict=True):
+        for entry, weight in zip(bn.weight, ((1.2, 0.6), (0.6, 1.2)), strict=True):
             entry.copy_(torch.tensor(weight))
     test, calibration = image_set(n, 6, 1, 2), image_set(n_calibration, 6, 2, 2, "train")
     with torch.no_grad():
-        labels = at(model, branch_setting(Branch.CLEAN))(test.tensors(0, n)[0]).argmax(1).numpy()
+        images = test.tensors(0, n)[0]
+        for branch, entry in zip(Branch, bn.bias, strict=True):
+            entry.sub_(at(model, branch_setting(branch))(images).mean(0))
+        labels = at(model, branch_setting(Branch.CLEAN))(images).argmax(1).numpy()
     labels = np.where(np.arange(n) % 7 == 0, 1 - labels, labels)
     return Bench(model, replace(test, labels=labels), calibration)
 
@@ -195,7 +199,7 @@ class Worker(threading.Thread):
         return self.result
 
 
-def in_threads(works: list[Callable[[], Any]]) -> list[Any]:
+def in_threads(works: Sequence[Callable[[], Any]]) -> list[Any]:
     """What each function returns, all of them run at the same time."""
     workers = [Worker(work) for work in works]
     for worker in workers:

@@ -10,6 +10,7 @@ from typing import Literal
 import foolbox
 import pytest
 import torch
+from foolbox.models import PyTorchModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -103,7 +104,7 @@ def test_it_equals_foolbox_from_the_same_start(norm: Norm, steps: int) -> None:
     theirs = {"Linf": foolbox.attacks.LinfPGD, "L2": foolbox.attacks.L2PGD}[norm](
         abs_stepsize=eps / 4, steps=steps, random_start=False
     )
-    expected = theirs.run(foolbox.PyTorchModel(model, bounds=(0, 1)), images, labels, epsilon=eps)
+    expected = theirs.run(PyTorchModel(model, bounds=(0, 1)), images, labels, epsilon=eps)
     attack = PGD(ThreatModel(norm, eps), steps, eps / 4, random_start=False)
     attacked = attack(model, images, labels, generator=generator())
     torch.testing.assert_close(attacked, expected, rtol=0, atol=1e-6)
@@ -115,7 +116,6 @@ def test_nothing_but_the_images_sees_a_gradient() -> None:
     for parameter in list(model.parameters())[:2]:
         parameter.grad = torch.full_like(parameter, 7.0)
     model.get_submodule("bn1").train()
-    model.get_submodule("bn1").momentum = 0.0  # pyright: ignore[reportAttributeAccessIssue]  # so that only a mode change shows
     modes = snapshot(model)["modes"]
     kept, before = images.clone(), torch.random.get_rng_state()
     with torch.no_grad():

@@ -44,11 +44,9 @@ def test_measuring_equals_a_forward_hook_on_a_private_copy() -> None:
     found = measure(view, iter(batches))
     assert (snapshot(model), snapshot(view)) == before
 
-    private, inputs = copy.deepcopy(view), dict[str, list[Tensor]]()
-    for name in ("bn1", "bn2"):
-        private.get_submodule(name).register_forward_pre_hook(
-            lambda _, args, name=name: inputs.setdefault(name, []).append(args[0].detach())
-        )
+    private, inputs = copy.deepcopy(view), dict[str, list[Tensor]](bn1=[], bn2=[])
+    for name, seen in inputs.items():
+        private.get_submodule(name).register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0].detach()))
     for batch in batches:
         private(batch)
     assert found.keys() == inputs.keys()

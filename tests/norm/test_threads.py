@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ SETTINGS = [
 ]
 
 
-def together(functions: list[Callable[[], Any]]) -> list[Any]:
+def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     """All at once, as nearly as a barrier can make it."""
     barrier = threading.Barrier(len(functions))
 
