@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app check format test slow bench models sweeps screenshots container-lint
+.PHONY: help setup app check format test slow bench models readme screenshots container-lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -32,14 +32,14 @@ test: ## the fast tests
 slow: ## the slow tests
 	$(PYTHON) -m pytest -m slow
 
-bench: ## how long the engine's inner loops take on this machine
-	$(PYTHON) -m benchmarks
+bench: ## the speed of PGD on this machine, beside other libraries
+	$(PYTHON) -m benchmarks.attacks
 
-models: ## train every checkpoint anew (hours; resumes where it was stopped)
+models: ## train and sweep the built-in checkpoints where that is not done yet (hours; resumable)
 	sh runs/queue.sh
 
-sweeps: ## make the sweeps of every checkpoint that has none
-	sh runs/sweeps.sh
+readme: ## the README's table of checkpoints, from their cards
+	$(PYTHON) -m docs.readme
 
 screenshots: ## the pictures in docs/, from the running app
 	$(PYTHON) docs/screenshots.py

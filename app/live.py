@@ -54,7 +54,7 @@ def compute(bench: api.Bench, request: LiveRequest) -> LiveResult:
     return LiveResult(images.cpu().numpy(), adversarial.cpu().numpy(), clean, attacked, seconds)
 
 
-SOURCES = {"clean": "measured anew", "stored": "stored"}
+SOURCES = ("re-estimated", "stored")
 
 
 @st.fragment
@@ -69,8 +69,8 @@ def live_card(shown: Shown, start: api.NormSetting, indices: tuple[int, ...], pi
     stored = isinstance(start.statistics, api.Stored)
     row = st.grid(4, min_column_width=200)
     source = row.segmented_control(
-        "Statistics (NS)", list(SOURCES), default="stored" if stored else "clean", key=f"live_source_{stored}",
-        format_func=SOURCES.__getitem__, required=True,
+        "Statistics (NS)", SOURCES, default="stored" if stored else "re-estimated", key=f"live_source_{stored}",
+        required=True,
     )  # fmt: skip
     lam = start.statistics.lam if isinstance(start.statistics, api.Stored) else round(start.affine, 2)
     ns = row.slider("λ of the stored NS", -0.5, 1.5, lam, 0.05, key=f"live_ns_{lam:g}", disabled=source != "stored")

@@ -2,7 +2,7 @@
 
 Usage::
 
-    selection = Selection("shapes-dual-bn", slide="ap", held="stored:1", attack="pgd10", level=8)
+    selection = Selection("shapes-dual-bn", slide="ap", held="stored:1", attack="PGD-10", level=8)
     selection.line, selection.engine_attack
 """
 
@@ -13,21 +13,22 @@ from dataclasses import dataclass
 
 from engine import api
 
-SLIDES = {"ap": "affine (AP)", "ns": "statistics (NS)"}
+# The options of the controls are what is shown and what stands in the URL; their values are the engine's names.
+SLIDES = {"affine": "ap", "statistics": "ns"}
 HELD = {
-    "ap": {"clean": "measured anew", "stored:0": "clean", "stored:1": "adversarial"},
-    "ns": {"0": "clean", "1": "adversarial"},
+    "ap": {"re-estimated": "clean", "clean": "stored:0", "adversarial": "stored:1"},
+    "ns": {"clean": "0", "adversarial": "1"},
 }
 HELD_LABELS = {
-    "clean": "NS measured anew at every λ",
+    "clean": "NS re-estimated at every λ",
     "stored:0": "stored clean NS",
     "stored:1": "stored adversarial NS",
     "0": "clean AP",
     "1": "adversarial AP",
 }
-ATTACKS = {"none": "none", "fgsm": "FGSM", "pgd10": "PGD-10", "pgd20": "PGD-20"}
-LEVELS = (2, 4, 8, 16)
-DEFAULTS = {"slide": "ap", "ns": "clean", "ap": "1", "attack": "pgd10", "eps": 8}
+ATTACKS = ("none", "FGSM", "PGD-10", "PGD-20")
+EPS = {"2/255": 2, "4/255": 4, "8/255": 8, "16/255": 16}
+DEFAULTS = {"slide": "affine", "ns": "re-estimated", "ap": "adversarial", "attack": "PGD-10", "eps": "8/255"}
 PREFERRED = "shapes-dual-bn"
 
 
@@ -52,7 +53,7 @@ class Selection:
         if self.attack == "none":
             return None
         eps = self.level / 255
-        return api.fgsm(api.ThreatModel("Linf", eps)) if self.attack == "fgsm" else api.pgd(int(self.attack[3:]), eps)
+        return api.fgsm(api.ThreatModel("Linf", eps)) if self.attack == "FGSM" else api.pgd(int(self.attack[4:]), eps)
 
     @property
     def held_label(self) -> str:
@@ -65,13 +66,14 @@ class Preset:
 
     title: str
     claim: str
-    values: Mapping[str, str | int]
+    values: Mapping[str, str]
     lam: float
 
     def shows(self, selection: Selection) -> bool:
         """Whether the controls still stand where the preset put them."""
-        held = self.values.get("ns", self.values.get("ap"))
-        wanted = (self.values["slide"], held, self.values["attack"], self.values["eps"])
+        slide = SLIDES[self.values["slide"]]
+        held = HELD[slide][self.values["ns" if slide == "ap" else "ap"]]
+        wanted = (slide, held, self.values["attack"], EPS[self.values["eps"]])
         return wanted == (selection.slide, selection.held, selection.attack, selection.level)
 
 
@@ -79,33 +81,33 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "Swap only the affine parameters",
         "Claim: two numbers a channel carry the robustness. From left to right the orange curve should climb "
-        "and the blue one pay for it, although the statistics are always measured on clean images.",
-        {"slide": "ap", "ns": "clean", "attack": "pgd10", "eps": 8},
+        "and the blue one pay for it, although the statistics are always re-estimated on clean images.",
+        {"slide": "affine", "ns": "re-estimated", "attack": "PGD-10", "eps": "8/255"},
         1.0,
     ),
     Preset(
         "Swap only the statistics",
         "Claim: statistics do not carry the robustness. Only the NS move here: does robust accuracy rise?",
-        {"slide": "ns", "ap": "0", "attack": "pgd10", "eps": 8},
+        {"slide": "statistics", "ap": "clean", "attack": "PGD-10", "eps": "8/255"},
         1.0,
     ),
     Preset(
         "The mismatch that looks like a domain gap",
         "Clean AP with adversarial NS (left end): accuracy is gone even without an attack. Is that a gap between clean "
-        "and attacked images, or did these NS just belong to other AP? Compare with NS measured anew.",
-        {"slide": "ap", "ns": "stored:1", "attack": "pgd10", "eps": 8},
+        "and attacked images, or did these NS just belong to other AP? Compare with re-estimated NS.",
+        {"slide": "affine", "ns": "adversarial", "attack": "PGD-10", "eps": "8/255"},
         0.0,
     ),
     Preset(
         "Half-way",
         "Neither branch was trained for this blend. Is it a compromise, or does the network break in between?",
-        {"slide": "ap", "ns": "clean", "attack": "pgd10", "eps": 8},
+        {"slide": "affine", "ns": "re-estimated", "attack": "PGD-10", "eps": "8/255"},
         0.5,
     ),
     Preset(
         "Attack twice as hard",
         "If the robustness is real, PGD-20 should find hardly more than PGD-10.",
-        {"slide": "ap", "ns": "clean", "attack": "pgd20", "eps": 8},
+        {"slide": "affine", "ns": "re-estimated", "attack": "PGD-20", "eps": "8/255"},
         1.0,
     ),
 )
@@ -119,7 +121,7 @@ def stale_values(query: Mapping[str, str], checkpoints: Sequence[str]) -> list[s
         "ns": list(HELD["ap"]),
         "ap": list(HELD["ns"]),
         "attack": list(ATTACKS),
-        "eps": [str(level) for level in LEVELS],
+        "eps": list(EPS),
     }
     wrong = [name for name, values in allowed.items() if name in query and query[name] not in values]
     if "lam" in query and parse_lam(query["lam"]) is None:

@@ -96,7 +96,7 @@ def save_strips(path: Path, weights_sha256: str, strips: dict[str, Strip]) -> No
 def load_strips(path: Path, weights_sha256: str) -> dict[str, Strip]:
     """The strips of a file. InputError where it is damaged or was made with other weights."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         made_with = str(arrays.pop("weights_sha256"))
         keys = dict.fromkeys(name.rsplit("|", 1)[0] for name in arrays)

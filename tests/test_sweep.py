@@ -73,7 +73,6 @@ def test_a_plan_computes_nothing_twice(design: NormDesign) -> None:
     points = plan(design, n=1000, n_plane=500)
     assert len(set(points)) == len(points)
     assert all(canonical(point.setting, design) == point.setting for point in points)
-    assert [point.n for point in points] == sorted((point.n for point in points), reverse=True)
     for line in LINES.values():
         for lam in STOPS:
             for attack in MAIN_ATTACKS:
@@ -265,11 +264,8 @@ def test_a_line_that_a_design_makes_constant_is_flat() -> None:
 
 
 def test_names_of_statistics_are_those_of_the_command_line() -> None:
-    assert [statistics_name(s) for s in (Stored(0.5), Stored(1.0), Reestimated("mix"))] == [
-        "stored:0.5",
-        "stored:1",
-        "mix",
-    ]
+    names = [statistics_name(statistics) for statistics in (Stored(0.5), Stored(1.0), Reestimated("mix"))]
+    assert names == ["stored:0.5", "stored:1", "mix"]
     assert fgsm(ThreatModel("Linf", 8 / 255)).label == "FGSM at 8/255"
     assert replace(pgd(20, 8 / 255), n_restarts=3).label == "PGD-20 at 8/255, 3 restarts"
     assert PGD(ThreatModel("L2", 0.5), 1, 0.1).label == "PGD-1 at L2 0.5"

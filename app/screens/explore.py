@@ -16,8 +16,8 @@ from app.payload import MAGNIFY, Shown, Sources, accuracy_at, sources
 from app.selection import (
     ATTACKS,
     DEFAULTS,
+    EPS,
     HELD,
-    LEVELS,
     PREFERRED,
     PRESETS,
     SLIDES,
@@ -77,24 +77,24 @@ def controls(names: list[str]) -> Selection:
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
     first = names.index(PREFERRED) if PREFERRED in names else 0
     model = row.selectbox("Checkpoint", names, first, key="model", width=170, bind="query-params")
-    slide = row.segmented_control(
-        "The slider moves", list(SLIDES), default="ap", key="slide", format_func=SLIDES.__getitem__, required=True,
-        bind="query-params",
-    )  # fmt: skip
+    slide = SLIDES[
+        row.segmented_control(
+            "The slider moves", list(SLIDES), default=DEFAULTS["slide"], key="slide", required=True, bind="query-params"
+        )
+    ]
     key, label = ("ns", "Statistics (NS)") if slide == "ap" else ("ap", "Affine parameters (AP)")
+    options = HELD[slide]
     held = row.segmented_control(
-        label, list(HELD[slide]), default=DEFAULTS[key], key=key, format_func=HELD[slide].__getitem__, required=True,
-        bind="query-params",
-    )  # fmt: skip
+        label, list(options), default=DEFAULTS[key], key=key, required=True, bind="query-params"
+    )
     attack = row.segmented_control(
-        "Attack", list(ATTACKS), default="pgd10", key="attack", format_func=ATTACKS.__getitem__, required=True,
+        "Attack", ATTACKS, default=DEFAULTS["attack"], key="attack", required=True, bind="query-params"
+    )
+    eps = row.selectbox(
+        "eps", list(EPS), list(EPS).index(DEFAULTS["eps"]), key="eps", width=105, disabled=attack == "none",
         bind="query-params",
     )  # fmt: skip
-    level = row.selectbox(
-        "eps", LEVELS, LEVELS.index(8), key="eps", format_func=lambda n: f"{n}/255", width=105,
-        disabled=attack == "none", bind="query-params",
-    )  # fmt: skip
-    return Selection(str(model), slide, str(held), attack, int(level))
+    return Selection(model, slide, options[held], attack, EPS[eps])
 
 
 def numbers(found: Sources, lam: float) -> None:
@@ -170,7 +170,8 @@ def go_to_cell(key: str) -> None:
     if "ap" in picked and "ns" in picked:
         old: Start = st.session_state["start"]
         st.session_state["start"] = Start(float(picked["ap"]), old.pinned, old.layer, old.token + 1)
-        st.session_state["slide"], st.session_state["ns"] = "ap", f"stored:{round(float(picked['ns']))}"
+        st.session_state["slide"] = "affine"
+        st.session_state["ns"] = "adversarial" if float(picked["ns"]) > 0.5 else "clean"
 
 
 def plane_card(shown: Shown) -> None:

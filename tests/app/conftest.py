@@ -1,0 +1,92 @@
+"""The app driven without a browser: `explorer(model=..., lam="0.3")` is a first visit, run once.
+
+Checkpoints come from a folder made by tests.app.world; `use_checkpoints(root)` shows another one. The app's caches keep
+nothing from one folder to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from app import cache, demand
+from engine import api
+from tests.app.world import MAIN, write_swept
+from tests.support import write_checkpoint
+
+ROOT = Path(__file__).parents[2]
+FINDERS = ("list_cards", "checkpoint_folder", "open_bench")
+Explorer = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two checkpoints: one with all that can be precomputed, and `bare`, with nothing."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    write_swept(root, MAIN)
+    write_checkpoint(root, "bare")
+    return root
+
+
+@pytest.fixture(scope="session")
+def _originals() -> dict[str, Any]:
+    return {name: getattr(api, name) for name in FINDERS}
+
+
+@pytest.fixture(scope="session")
+def _shown_root() -> list[Path]:
+    """The folder that the caches belong to, if any."""
+    return []
+
+
+@pytest.fixture
+def use_checkpoints(
+    monkeypatch: pytest.MonkeyPatch, _originals: dict[str, Any], _shown_root: list[Path]
+) -> Callable[[Path], None]:
+    """Makes the app look for checkpoints in a folder."""
+
+    def use(root: Path) -> None:
+        for name, function in _originals.items():
+            monkeypatch.setattr(api, name, partial(function, root=root))
+        if _shown_root != [root]:
+            st.cache_resource.clear()
+            st.cache_data.clear()
+            _shown_root[:] = [root]
+
+    return use
+
+
+@pytest.fixture
+def clear_results() -> Iterator[None]:
+    """What visitors had computed is forgotten before and after."""
+    cache.results().clear()
+    yield
+    cache.results().clear()
+
+
+@pytest.fixture
+def explorer(world: Path, use_checkpoints: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch) -> Explorer:
+    """Opens Explore at the given query parameters; computing on demand is cut down to two stops."""
+    use_checkpoints(world)
+    monkeypatch.setattr(demand, "STOPS", (0.0, 1.0))
+
+    def open_page(**query: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=100)
+        for key, value in query.items():
+            at.query_params[key] = value
+        return run(at)
+
+    return open_page
+
+
+def run(at: AppTest) -> AppTest:
+    """One run of the script, which must not fail."""
+    at.run()
+    assert not at.exception, at.exception[0].stack_trace
+    return at
