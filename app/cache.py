@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from app.selection import Selection
 from engine import api
 
 N_IMAGES = 1000
+UNOFFICIAL = "DUAL_BN_UNOFFICIAL"
+"""Set this environment variable to let the pages use CIFAR-10 files that are not the published ones."""
 
 
 @st.cache_resource(ttl=30, show_spinner=False)
@@ -33,10 +36,11 @@ def shown(checkpoint: str, weights_sha256: str) -> Shown:
         raise api.InputError(f"{checkpoint} was replaced a moment ago; reload the page.")
     bench, problem = None, ""
     try:
-        bench, _ = api.open_bench(checkpoint, device, n=N_IMAGES, allow_unofficial=True)
+        bench, _ = api.open_bench(checkpoint, device, n=N_IMAGES, allow_unofficial=UNOFFICIAL in os.environ)
     except api.InputError as error:
         problem = str(error)
-    notes: list[str] = []
+    sets = () if bench is None else (bench.test, bench.calibration)
+    notes = [images.note for images in sets if images is not None and images.note]
 
     def read(name: str, load: Callable[[Path], Any], nothing: Any) -> Any:
         """What a file beside the weights holds; where it is damaged or stale, nothing and a note."""

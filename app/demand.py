@@ -33,7 +33,10 @@ def complete(shown: Shown, selection: Selection, found: Sources) -> Sources:
         clean, robust = results()[key]
         found = replace(found, clean=clean, robust=robust, computed=True)
     if found.strip is None and shown.bench is not None and found.clean is not None:
-        found = replace(found, strip=_strip(shown, shown.bench, selection))
+        try:
+            found = replace(found, strip=_strip(shown, shown.bench, selection))
+        except api.InputError as error:
+            st.caption(f":material/warning: {error}")
     return found
 
 
@@ -62,8 +65,12 @@ def offer(shown: Shown, selection: Selection) -> None:
         if not st.button("Compute it now", key="compute", icon=":material/play_arrow:"):
             return
         st.button("Cancel", key="cancel", icon=":material/stop:")
-        with working("Attacking every stop ...") as progress:
-            remember(Key(shown.card.weights_sha256, selection, "curve"), _curves(shown.bench, selection, progress))
+        try:
+            with working("Attacking every stop ...") as progress:
+                remember(Key(shown.card.weights_sha256, selection, "curve"), _curves(shown.bench, selection, progress))
+        except api.InputError as error:
+            st.warning(str(error))
+            return
         st.rerun()
 
 

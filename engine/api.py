@@ -118,7 +118,11 @@ def open_bench(
     test = load_data(data, split or evaluation_split(data), n, **where)
     if test.classes != card.classes:
         raise InputError(f"{name} tells {card.classes[0]}, {card.classes[1]} ... apart; {data} has other classes.")
-    return Bench(model, test, load_data(data, calibration_split(data), N_CALIBRATION, **where)), card
+    try:
+        calibration = load_data(data, calibration_split(data), N_CALIBRATION, **where)
+    except InputError:  # NS can then not be re-estimated, and asking for it says so
+        calibration = None
+    return Bench(model, test, calibration), card
 
 
 __all__ = [

@@ -76,7 +76,7 @@ def controls(names: list[str]) -> Selection:
     """The control row; every control is a URL parameter."""
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
     first = names.index(PREFERRED) if PREFERRED in names else 0
-    model = row.selectbox("Checkpoint", names, first, key="model", width=170, bind="query-params")
+    model = row.selectbox("Checkpoint", names, first, key="model", width=225, bind="query-params")
     slide = SLIDES[
         row.segmented_control(
             "The slider moves", list(SLIDES), default=DEFAULTS["slide"], key="slide", required=True, bind="query-params"
@@ -224,7 +224,7 @@ def page() -> None:
     if found.clean is None or (found.robust is None and selection.engine_attack is not None):
         demand.offer(shown, selection)
         return
-    message = shown.problem or "These images are being attacked ..."
+    message = shown.problem or "These images cannot be attacked at this setting."
     state = blend(cache.payload(shown, selection, found, st.session_state["start"], message), key="blend")
     remember_in_url(state)
     if shown.bench is None:
