@@ -104,6 +104,7 @@ def _draw(bench: api.Bench, request: LiveRequest, result: LiveResult, pinned: in
     left.image(
         sheet(rows),
         width="stretch",
+        alt="The images, their adversarial versions and magnified differences; the table says what each is taken for",
         caption=f"Original · adversarial · difference × {magnify}. {fooled} of {len(labels)} images fool the network.",
     )
     table = ["| image | clean | attacked |", "|---|---|---|"]

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from playwright.sync_api import sync_playwright  # noqa: E402
+from playwright.sync_api import FloatRect, sync_playwright  # noqa: E402
 
 from tests.browser.chromium import LAUNCH_ARGS, find_chromium, wait_idle  # noqa: E402
 from tests.browser.server import serve  # noqa: E402
@@ -41,7 +41,7 @@ def main(target: Path, only: str) -> None:
                         "Math.ceil(Math.max(...[...document.querySelectorAll('[data-testid=stMain] *')]"
                         ".map(e => e.getBoundingClientRect().bottom)))"
                     )
-                    clip = {"x": 0, "y": 0, "width": width, "height": min(height, bottom + 24)}
+                    clip = FloatRect(x=0, y=0, width=width, height=min(height, bottom + 24))
                     page.screenshot(path=target / f"{name}-{size}-{scheme}.png", clip=clip)
                     context.close()
         print(server.log()[-1500:], file=sys.stderr)  # noqa: T201

@@ -49,19 +49,21 @@ def make_track(
 ) -> Track:
     """White-box at every stop, all steps; the same images and the same seed throughout."""
     attack = replace(attack, stop="never")
-    rows: list[tuple[LayerGap, ...]] = []
-    for done, lam in enumerate(lams):
-        view = bench.view(line(lam))
+    known: dict[NormSetting, tuple[LayerGap, ...]] = {}
+    for done, setting in enumerate(map(line, lams)):
+        if setting in known:
+            continue
+        view = bench.view(setting)
         craft = crafting_network(view)
         clean: list[Tensor] = []
         attacked: list[Tensor] = []
         for start, (images, labels) in bench.batches(n):
             clean.append(images)
             attacked.append(attack(craft, images, labels, generator=seeded(seed, start)))
-        rows.append(tuple(layer_gaps(view, clean, attacked)))
+        known[setting] = tuple(layer_gaps(view, clean, attacked))
         if progress is not None:
             progress(done + 1, len(lams))
-    return Track(tuple(lams), attack.label, n, seed, tuple(rows))
+    return Track(tuple(lams), attack.label, n, seed, tuple(known[line(lam)] for lam in lams))
 
 
 def save_tracks(path: Path, weights_sha256: str, tracks: dict[str, Track]) -> None:

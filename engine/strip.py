@@ -66,9 +66,10 @@ def make_strip(
     attack = replace(attack, stop="never")
     images = torch.from_numpy(bench.test.images[list(indices)]).to(bench.device, torch.float32) / 255
     labels = torch.from_numpy(bench.test.labels[list(indices)]).to(bench.device)
-    rows: list[tuple[npt.NDArray[np.generic], ...]] = []
-    for done, lam in enumerate(lams):
-        setting = line(lam)
+    known: dict[NormSetting, tuple[npt.NDArray[np.generic], ...]] = {}
+    for done, setting in enumerate(map(line, lams)):
+        if setting in known:
+            continue
         view = bench.view(setting)
         craft = crafting_network(view)
         adversarial = attack(craft, images, labels, generator=seeded(seed, 0))
@@ -76,10 +77,10 @@ def make_strip(
             clean_class, clean_confidence = _predict(view(images))
             adv_class, adv_confidence = _predict(view(adversarial))
         delta = ((adversarial - images) * 255).round().clamp(-127, 127).to(torch.int8).cpu().numpy()
-        rows.append((delta, clean_class, clean_confidence, adv_class, adv_confidence))
+        known[setting] = (delta, clean_class, clean_confidence, adv_class, adv_confidence)
         if progress is not None:
             progress(done + 1, len(lams))
-    deltas, cc, cf, ac, af = (np.stack(column) for column in zip(*rows, strict=True))
+    deltas, cc, cf, ac, af = (np.stack(column) for column in zip(*(known[line(lam)] for lam in lams), strict=True))
     return Strip(np.array(indices), np.array(lams), deltas, cc, cf, ac, af)  # pyright: ignore[reportArgumentType]
 
 

@@ -68,6 +68,11 @@ def canonical(setting: NormSetting, design: NormDesign) -> NormSetting:
     return NormSetting(affine, Stored(0.0) if shared else setting.statistics, setting.overrides)
 
 
+def canonical_on(line: str, design: NormDesign, lam: float) -> NormSetting:
+    """The canonical setting at lambda on a line: where a design makes the line constant, one and the same value."""
+    return canonical(LINES[line](lam), design)
+
+
 def distinct_lines(design: NormDesign) -> list[str]:
     """The lines along which a design differs from point to point and from line to line; for single BN the first."""
     kept: dict[tuple[NormSetting, ...], str] = {}

@@ -31,11 +31,11 @@ TORCH_INDEX = re.compile(r"download\.pyt[o]rch\.org")
 """PyTorch's own index: the Dockerfile's build argument may name it, nothing else."""
 
 
-def command_lines() -> Iterator[tuple[str, str]]:
-    """(page, line) of every line in the pages' sh blocks, comments cut off."""
+def command_lines() -> Iterator[str]:
+    """Every line in the pages' sh blocks, comments cut off."""
     for page in PAGES:
         for block in re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL):
-            yield from ((page, line.split(" #")[0].strip()) for line in block.splitlines())
+            yield from (line.split(" #")[0].strip() for line in block.splitlines())
 
 
 def tracked_texts() -> Iterator[tuple[str, str]]:
@@ -84,9 +84,8 @@ def test_ci_runs_the_test_command() -> None:
     assert "\n" + "\n".join(TEST.split(" && ")) + "\n" in script
 
 
-@pytest.mark.parametrize(("page", "line"), [line for line in command_lines() if " -m engine " in line[1]])
-def test_engine_commands_are_understood(page: str, line: str) -> None:
-    del page
+@pytest.mark.parametrize("line", sorted({line for line in command_lines() if " -m engine " in line}))
+def test_engine_commands_are_understood(line: str) -> None:
     program, *words = shlex.split(line)
     assert program == ".venv/bin/python"
     arguments = vars(parse(words[2:]))
@@ -97,12 +96,12 @@ def test_engine_commands_are_understood(page: str, line: str) -> None:
 
 
 def test_every_group_of_commands_has_an_example() -> None:
-    words = [shlex.split(line)[3] for _, line in command_lines() if " -m engine " in line]
+    words = [shlex.split(line)[3] for line in command_lines() if " -m engine " in line]
     assert set(words) == {"list", "show", "evaluate", "sweep", "train", "data"}
 
 
 def test_other_commands_are_understood() -> None:
-    lines = [line for _, line in command_lines()]
+    lines = list(command_lines())
     queues = [shlex.split(line) for line in lines if "runs/queue.sh" in line]
     default = re.search(r"set -- (.*)", (ROOT / "runs" / "queue.sh").read_text())
     assert default
@@ -114,17 +113,21 @@ def test_other_commands_are_understood() -> None:
 
 def test_container_commands_are_the_dockerfiles() -> None:
     header = (ROOT / "Dockerfile").read_text().split("\nARG ")[0]
-    lines = [line for _, line in command_lines() if line.startswith("docker ")]
+    lines = [line for line in command_lines() if line.startswith("docker ")]
     assert len(lines) == 3
     assert [line for line in lines[:2] if f"#   {line}" not in header] == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_and_pictures_lead_somewhere(page: str) -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text())
-    assert links
+@pytest.mark.parametrize("document", PAGES)
+def test_links_and_pictures_lead_somewhere(document: str) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / document).read_text())
     local = [link for link in links if "://" not in link]
-    assert [link for link in local if not ((ROOT / page).parent / link.split("#")[0]).exists()] == []
+    assert [link for link in local if not ((ROOT / document).parent / link.split("#")[0]).exists()] == []
+
+
+def test_the_readme_shows_the_explore_page_and_leads_on() -> None:
+    assert "](docs/screenshots/explore-desktop-light.png)" in README.split("## ")[0]
+    assert [link for link in ("runs/README.md", "LICENSE", "CITATION.cff") if f"]({link})" not in README] == []
 
 
 def test_paths_in_the_layout_exist() -> None:

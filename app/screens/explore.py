@@ -196,7 +196,9 @@ def remember_in_url(state: BlendState) -> None:
     """λ, the pinned image and the layer belong to the link as well."""
     wanted = {"lam": f"{state.lam:g}", "image": str(state.pinned), "layer": state.layer}
     for key, value in wanted.items():
-        if value is not None and st.query_params.get(key) != value:
+        if value is None:
+            st.query_params.pop(key, None)
+        elif st.query_params.get(key) != value:
             st.query_params[key] = value
 
 

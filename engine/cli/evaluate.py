@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from engine.cli.models import attack_json
 from engine.cli.output import percent, progress, show
 from engine.gaps import make_track, save_tracks
 from engine.strip import save_strips
-from engine.sweep import STOPS, STRIP_ATTACKS, distinct_lines, strip_key
+from engine.sweep import STOPS, STRIP_ATTACKS, canonical_on, distinct_lines, strip_key
 
 N_STRIP, N_GAPS = 8, 256
 
@@ -111,22 +112,18 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     with progress(f"sweep {card.name}") as callback:
         for done, total in api.run_sweep(folder / "sweep.jsonl", bench, head, points):
             callback(done, total)
-    main = [attack for attack in STRIP_ATTACKS if attack.steps > 1][0]
+    lines = {name: partial(canonical_on, name, card.norm_design) for name in distinct_lines(card.norm_design)}
     if not (folder / "gaps.json").exists():
+        main = next(attack for attack in STRIP_ATTACKS if attack.steps > 1)
         with progress("layer gaps") as callback:
-            lines = {line: api.LINES[line] for line in distinct_lines(card.norm_design)}
-            tracks = {
-                key: make_track(bench, line, STOPS, main, min(N_GAPS, arguments.n), api.SEED, callback)
-                for key, line in lines.items()
-            }
+            n = min(N_GAPS, arguments.n)
+            tracks = {key: make_track(bench, line, STOPS, main, n, api.SEED, callback) for key, line in lines.items()}
         save_tracks(folder / "gaps.json", card.weights_sha256, tracks)
     if bench.test.name == "shapes" and not (folder / "strip.npz").exists():
         with progress("images") as callback:
             strips = {
-                strip_key(line, attack): api.make_strip(
-                    bench, api.LINES[line], STOPS, attack, range(N_STRIP), api.SEED, callback
-                )
-                for line in distinct_lines(card.norm_design)
+                strip_key(key, attack): api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, callback)
+                for key, line in lines.items()
                 for attack in STRIP_ATTACKS
             }
         save_strips(folder / "strip.npz", card.weights_sha256, strips)

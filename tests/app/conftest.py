@@ -7,9 +7,7 @@ nothing from one folder to the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import streamlit as st
@@ -21,7 +19,6 @@ from tests.app.world import MAIN, write_swept
 from tests.support import write_checkpoint
 
 ROOT = Path(__file__).parents[2]
-FINDERS = ("list_cards", "checkpoint_folder", "open_bench")
 Explorer = Callable[..., AppTest]
 
 
@@ -35,25 +32,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _originals() -> dict[str, Any]:
-    return {name: getattr(api, name) for name in FINDERS}
-
-
-@pytest.fixture(scope="session")
 def _shown_root() -> list[Path]:
     """The folder that the caches belong to, if any."""
     return []
 
 
 @pytest.fixture
-def use_checkpoints(
-    monkeypatch: pytest.MonkeyPatch, _originals: dict[str, Any], _shown_root: list[Path]
-) -> Callable[[Path], None]:
+def use_checkpoints(monkeypatch: pytest.MonkeyPatch, _shown_root: list[Path]) -> Callable[[Path], None]:
     """Makes the app look for checkpoints in a folder."""
+    list_cards, checkpoint_folder = api.list_cards, api.checkpoint_folder
 
     def use(root: Path) -> None:
-        for name, function in _originals.items():
-            monkeypatch.setattr(api, name, partial(function, root=root))
+        monkeypatch.setattr(api, "list_cards", lambda: list_cards(root))
+        monkeypatch.setattr(api, "checkpoint_folder", lambda name, *_: checkpoint_folder(name, root))
         if _shown_root != [root]:
             st.cache_resource.clear()
             st.cache_data.clear()

@@ -43,7 +43,7 @@ def test_distances_by_hand() -> None:
     model = dual()
     # Sorted: 0 1 2 3 4 5 against 1 1 2 3 4 8: W1 = (1 + 0 + 0 + 0 + 0 + 3) / 6, whichever channel holds which value.
     set_layer(model, ([5, 4, 3, 2, 1, 0], [1, 8, 1, 2, 3, 4]))
-    frame = distances(model)
+    frame: Any = distances(model)
     first = frame[frame["depth"] == 0].set_index("quantity")["distance"]
     assert first.to_dict() == pytest.approx(
         {"scale γ (AP)": 4 / 6, "shift β (AP)": 2.0, "mean μ (NS)": 3.0, "deviation σ (NS)": 1.0}
@@ -52,7 +52,7 @@ def test_distances_by_hand() -> None:
 
 def test_distances_against_numpy() -> None:
     model = dual()
-    frame = distances(model)
+    frame: Any = distances(model)
     assert list(frame.columns) == ["depth", "layer", "quantity", "distance"]
     assert len(frame) == 4 * len(list(api.dual_layers(model)))
     for depth, (name, layer) in enumerate(api.dual_layers(model)):
@@ -66,13 +66,13 @@ def test_distances_against_numpy() -> None:
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS.keys())
 def test_what_a_design_shares_has_no_distance(design: NormDesign) -> None:
-    frame = distances(dual(design)).groupby("quantity")["distance"].max()
+    frame: Any = distances(dual(design)).groupby("quantity")["distance"].max()
     for key, shared in (("weight", design.share_affine), ("mean", design.share_statistics)):
         assert (frame[QUANTITIES[key]] == 0) == shared
 
 
 def test_distance_chart_selects_its_layer_and_keeps_the_order_of_depth() -> None:
-    frame = distances(dual())
+    frame: Any = distances(dual())
     spec = distance_chart(frame, "bn2").to_dict()
     (selection,) = [p for p in spec["params"] if p["name"] == "layer"]
     assert selection["select"]["fields"] == ["layer"]
@@ -133,7 +133,7 @@ def swept(design: NormDesign) -> list[api.EvalRecord]:
 
 
 def test_plane_shows_the_counts_of_the_sweep() -> None:
-    frame = plane(swept(DUAL_BN), DUAL_BN)
+    frame: Any = plane(swept(DUAL_BN), DUAL_BN)
     assert len(frame) == 7 * 7 * 2
     for row in frame.to_dict("records"):
         ap, ns = (min(api.PLANE, key=lambda stop, at=row[axis]: abs(stop - at)) for axis in ("ap", "ns"))
@@ -146,7 +146,7 @@ def test_plane_shows_the_counts_of_the_sweep() -> None:
 
 def test_plane_of_shared_halves_repeats_what_was_swept_once() -> None:
     design = DESIGNS["dual-ap"]  # statistics are shared, so moving them changes nothing
-    frame = plane(swept(design), design)
+    frame: Any = plane(swept(design), design)
     assert len(frame) == 7 * 7 * 2
     assert (frame.groupby(["ap", "kind"])["accuracy"].nunique() == 1).all()
 
@@ -158,7 +158,7 @@ def test_plane_without_records_is_empty() -> None:
 
 
 def test_plane_chart_shows_one_kind_and_selects_cells() -> None:
-    frame = plane(swept(DUAL_BN), DUAL_BN)
+    frame: Any = plane(swept(DUAL_BN), DUAL_BN)
     chart = plane_chart(frame, "robust accuracy")
     assert {row["kind"] for row in rows_of(chart)} == {"robust accuracy"}
     (selection,) = chart.to_dict()["params"]
@@ -169,7 +169,7 @@ def test_plane_chart_shows_one_kind_and_selects_cells() -> None:
 
 
 def test_magnified_difference_is_grey_where_nothing_changed() -> None:
-    delta = np.array([0, 1, -1, 8, -8], np.float32) / 255
+    delta = np.array([0, 1, -1, 8, -8], np.float32) / np.float32(255)
     np.testing.assert_allclose(magnified(delta, 16), [0.5, 0.5 + 16 / 255, 0.5 - 16 / 255, 1, 0], atol=1e-6)
 
 

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from engine import api
-from engine.checkpoint import save_card, save_checkpoint
+from engine.checkpoint import save_checkpoint
 from engine.features import LayerGap
 from engine.gaps import save_tracks
 from engine.strip import save_strips
 from engine.values import DUAL_BN, NormDesign
-from tests.support import card_for, dual_resnet, write_checkpoint
+from tests.support import card_for, dual_resnet
 
 N = 1000
 MAIN = "shapes-dual-bn"
@@ -74,17 +75,17 @@ def track(names: list[str]) -> api.Track:
     return api.Track(STRIP_STOPS, "PGD-10 at 8/255", 256, api.SEED, tuple(rows))
 
 
-def write_swept(root: Path, name: str) -> Path:
-    """A dual-BN checkpoint with everything that a page can show."""
-    folder = write_checkpoint(root, name)
-    card = replace(api.load_card(folder), records=headline(), images_seen=120_000, wall_seconds=90.0)
-    save_card(folder, card)
+def write_swept(root: Path, name: str, model: nn.Module | None = None) -> Path:
+    """A dual-BN checkpoint (untrained unless given) with everything that a page can show."""
+    folder = root / name
+    card = replace(card_for(name, DUAL_BN), records=headline(), images_seen=120_000, wall_seconds=90.0)
+    card = save_checkpoint(folder, model or dual_resnet(), card)
     write_sweep(folder, api.header(card, api.load_data("shapes", "test", N), api.SEED))
     attacks = [api.fgsm(api.ThreatModel("Linf", api.MAIN_EPS)), api.pgd(10, api.MAIN_EPS)]
     keys = [api.strip_key(line, attack) for line in api.LINES for attack in attacks]
     strips = {key: strip(seed) for seed, key in enumerate(keys)}
     save_strips(folder / "strip.npz", card.weights_sha256, strips)
-    names = [layer for layer, _ in api.dual_layers(api.load_checkpoint(folder, api.pick_device("cpu"))[0])]
+    names = [layer for layer, _ in api.dual_layers(model or dual_resnet())]
     save_tracks(folder / "gaps.json", card.weights_sha256, {line: track(names) for line in api.LINES})
     return folder
 

@@ -10,7 +10,7 @@ from typing import Literal
 import foolbox
 import pytest
 import torch
-from foolbox.models import PyTorchModel
+from foolbox.models.pytorch import PyTorchModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 

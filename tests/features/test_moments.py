@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +46,12 @@ def test_measuring_equals_a_forward_hook_on_a_private_copy() -> None:
     assert (snapshot(model), snapshot(view)) == before
 
     private, inputs = copy.deepcopy(view), dict[str, list[Tensor]](bn1=[], bn2=[])
+
+    def remember(seen: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, arguments: seen.append(arguments[0].detach())
+
     for name, seen in inputs.items():
-        private.get_submodule(name).register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0].detach()))
+        private.get_submodule(name).register_forward_pre_hook(remember(seen))
     for batch in batches:
         private(batch)
     assert found.keys() == inputs.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.attacks import PGD
 from engine.norm import at, to_dual_bn
 from engine.training import EpochLog, TrainConfig
 from engine.training.loop import Run, augmented, generator_for, learning_rate, train
 from engine.training.state import load_state, save_state
-from engine.values import SINGLE, Branch, InputError, branch_setting
+from engine.values import SINGLE, Branch, InputError, ThreatModel, branch_setting
 from tests.support import dual, generator, random_images, snapshot, tiny
 from tests.training.support import coloured, config, trained
 
@@ -36,11 +38,16 @@ def untimed(rows: list[EpochLog]) -> str:
     return str([replace(row, seconds=0.0) for row in rows])
 
 
+@cache
+def uninterrupted(settings: TrainConfig) -> tuple[nn.Module, list[EpochLog]]:
+    return trained(settings)
+
+
 @kinds
-@pytest.mark.parametrize("killed_at", [1, 2, 8, 9, 13])
+@pytest.mark.parametrize("killed_at", [1, 8, 13])
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, changes: dict[str, Any], killed_at: int) -> None:
     settings, state = config(**changes), tmp_path / "state.safetensors"
-    whole, rows = trained(settings)
+    whole, rows = uninterrupted(settings)
     trained(settings, state, stop_before=killed_at)
     assert state.exists() == (killed_at > 1)
     resumed, again = trained(settings, state)
@@ -50,7 +57,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, changes: dict[
 
 def test_a_run_killed_three_times_and_saved_only_at_epochs(tmp_path: Path) -> None:
     settings, state = config(ema=0.9), tmp_path / "state.safetensors"
-    whole, _ = trained(settings)
+    whole, _ = uninterrupted(settings)
     for killed_at in (6, 10, 16):
         trained(settings, state, stop_before=killed_at, every_step=False)
     assert load_state(state, settings.as_json())[0] == 8
@@ -110,21 +117,23 @@ def test_one_hybrid_step_is_the_formula() -> None:
 
 
 def test_crafting_leaves_the_network_alone_and_goes_through_the_adversarial_branch() -> None:
-    """T7: running NS untouched. Modes are not touched either, and the loss of that branch in eval mode rises."""
-    run = Run(dual(), config(eps_hold=0.0, eps_full=0.0, attack_steps=5, step_ratio=0.25), coloured())
+    """T7: running NS untouched. Modes are not touched either; the images are those of PGD on that branch's view."""
+    run = Run(dual(), config(eps=0.1, eps_hold=0.0, eps_full=0.0, attack_steps=5, step_ratio=0.25), coloured())
     images, labels = run.batch(3)
     before = snapshot(run.model)
     adversarial = run.adversarial(images, labels, 3)
     assert snapshot(run.model) == before
     assert run.model.training
-    eps = 8 / 255
-    assert eps * 0.99 < float((adversarial - images).abs().max()) <= eps + 1e-6
+    attack = PGD(ThreatModel("Linf", 0.1), steps=5, step_size=0.025)
 
-    def loss(branch: Branch, x: Tensor) -> float:
-        return F.cross_entropy(at(run.model, branch_setting(branch))(x), labels).item()
+    def same(branch: Branch) -> float:
+        """Share of pixels that are alike; folding turns the sign of a gradient near 0 now and then."""
+        view = at(run.model, branch_setting(branch))
+        expected = attack(view, images, labels, generator=generator_for(0, 2, 3))
+        return (expected - adversarial).abs().lt(1e-5).float().mean().item()
 
-    gains = [loss(branch, adversarial) - loss(branch, images) for branch in Branch]
-    assert gains[Branch.ADV] > max(0.01, gains[Branch.CLEAN])
+    assert same(Branch.ADV) > 0.98
+    assert same(Branch.CLEAN) < 0.9
 
 
 def test_running_averages_are_those_of_the_formula() -> None:
@@ -226,11 +235,11 @@ def test_an_epoch_is_every_image_once_in_an_order_of_its_own() -> None:
 
 def test_augmented_images_are_crops_and_flips() -> None:
     """Every result is a window of the padded image or of its mirror image; all shifts and both sides occur."""
-    images = random_images(400, side=8)
+    images = random_images(150, side=8)
     result = augmented(images, generator())
     padded = F.pad(images, (4, 4, 4, 4))
     seen: set[tuple[int, int, bool]] = set()
-    for index in range(400):
+    for index in range(150):
         windows = {
             (row, column, flipped): source[index, :, row : row + 8, column : column + 8]
             for flipped, source in ((False, padded), (True, padded.flip(3)))

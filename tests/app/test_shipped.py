@@ -1,0 +1,40 @@
+"""The pages on the checkpoints that are shipped."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine import api
+from tests.app.world import MAIN
+
+CARDS = {card.name: card for card in api.list_cards()[0]}
+
+
+def opened(**query: str) -> AppTest:
+    """The Explore page after its first run with these URL parameters."""
+    page = AppTest.from_file(str(MAIN), default_timeout=100)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.data["name"] == "shapes"])
+def test_every_built_in_checkpoint_opens_with_what_was_precomputed(name: str) -> None:
+    page = opened(model=name, lam="1")
+    assert not page.exception
+    assert not page.error
+    assert not page.toast
+    assert "Robust accuracy" in {metric.label for metric in page.metric}
+    assert not [caption.value for caption in page.caption if "warning" in caption.value]
+
+
+def test_first_screen_shows_the_swept_accuracies() -> None:
+    page = opened(lam="1")
+    wanted = api.NormSetting(1.0, api.Reestimated("clean"))
+    path = api.checkpoint_folder("shapes-dual-bn") / "sweep.jsonl"
+    records = {r.attack: r for r in api.load_sweep(path, {}) if r.setting == wanted}
+    clean, robust = records[None].interval, records[api.pgd(10, api.MAIN_EPS)].interval
+    shown = {metric.label: metric.value for metric in page.metric}
+    assert shown["Clean accuracy"] == f"{100 * clean.value:.1f} %"
+    assert shown["Robust accuracy"] == f"{100 * robust.value:.1f} %"
