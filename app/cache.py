@@ -62,7 +62,7 @@ def _sweep(path: Path, card: api.ModelCard, bench: api.Bench | None) -> tuple[di
     head = api.sweep_header(path)
     expected = {"weights_sha256": card.weights_sha256, "engine_version": api.__version__}
     if bench is not None:
-        n = int(head.get("n", 0))
+        n = head["n"] if isinstance(head.get("n"), int) else 0
         expected["data_sha256"] = api.checksum(bench.test.images[:n], bench.test.labels[:n])
     return head, api.load_sweep(path, expected)
 

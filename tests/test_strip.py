@@ -105,6 +105,15 @@ def test_progress_can_cancel(make: Callable[..., object]) -> None:
     assert calls == [(1, 3), (2, 3)]
 
 
+def test_a_line_that_does_not_move_is_computed_once() -> None:
+    done: list[int] = []
+    made = make_strip(BENCH, lambda _: LINE(0.5), LAMS, ATTACK, INDICES, 0, lambda step, _: done.append(step))
+    gaps = make_track(BENCH, lambda _: LINE(0.5), LAMS, ATTACK, 20, 0).gaps
+    assert done == [1]
+    assert np.array_equal(made.deltas, np.stack([strip().deltas[1]] * 3))
+    assert gaps == (track().gaps[1],) * 3
+
+
 def test_strips_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "strip.npz"
     strips = {"ap@stored:1|PGD-3 at 8/255": strip(), "ap@clean|FGSM": strip()}

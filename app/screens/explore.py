@@ -32,8 +32,14 @@ TEXT = Path(__file__).resolve().parents[1] / "text"
 
 
 def start_of_session(names: list[str]) -> None:
-    """Once a session: where the slider starts, and one message if the link asks for what is not here."""
+    """Once a session: where the slider starts, and one message if the link asks for what is not here.
+
+    Coming back from another page or from a curve that is not there, the component has forgotten everything; it starts
+    where the visitor left it.
+    """
     if "start" in st.session_state:
+        if "now" in st.session_state and "blend" not in st.session_state:
+            move(st.session_state["now"].lam)
         return
     query = {key: st.query_params[key] for key in st.query_params}
     lam = parse_lam(query.get("lam"))
@@ -48,12 +54,18 @@ def start_of_session(names: list[str]) -> None:
         )
 
 
+def move(lam: float) -> None:
+    """Makes the slider jump there; the pinned image and the chosen layer stay."""
+    old: Start = st.session_state["start"]
+    now: Start | BlendState = st.session_state.get("now", old)
+    st.session_state["now"] = st.session_state["start"] = Start(lam, now.pinned, now.layer, old.token + 1)
+
+
 def jump(preset: Preset) -> None:
     """Sets the controls and the slider to a preset."""
     for key, value in preset.values.items():
         st.session_state[key] = value
-    old: Start = st.session_state["start"]
-    st.session_state["start"] = Start(preset.lam, old.pinned, old.layer, old.token + 1)
+    move(preset.lam)
     st.session_state["preset"] = preset
 
 
@@ -168,8 +180,7 @@ def go_to_cell(key: str) -> None:
     """Moves the slider to the clicked cell of the plane: AP there, stored NS of the nearer branch."""
     picked = selected_values(st.session_state[key], "cell")
     if "ap" in picked and "ns" in picked:
-        old: Start = st.session_state["start"]
-        st.session_state["start"] = Start(float(picked["ap"]), old.pinned, old.layer, old.token + 1)
+        move(float(picked["ap"]))
         st.session_state["slide"] = "affine"
         st.session_state["ns"] = "adversarial" if float(picked["ns"]) > 0.5 else "clean"
 
@@ -228,6 +239,7 @@ def page() -> None:
         return
     message = shown.problem or "These images cannot be attacked at this setting."
     state = blend(cache.payload(shown, selection, found, st.session_state["start"], message), key="blend")
+    st.session_state["now"] = state
     remember_in_url(state)
     if shown.bench is None:
         st.info(shown.problem, icon=":material/image_not_supported:")

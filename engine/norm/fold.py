@@ -9,18 +9,19 @@ Usage::
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
 from engine.norm.layer import DualBatchNorm2d
-from engine.norm.views import at, dual_layers
+from engine.norm.views import at, dual_layers, substitute
 from engine.values import Branch, InputError, NormSetting, Stored, branch_setting
 
 _TRACING = threading.Lock()
@@ -50,12 +51,6 @@ class _Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
-def _traced(view: nn.Module) -> fx.GraphModule:
-    """The view as a graph; one trace at a time in the process."""
-    with _TRACING:
-        return fx.GraphModule(view, _Tracer().trace(view))
-
-
 def fold(view: nn.Module) -> nn.Module:
     """A frozen copy with conv + batch norm pairs merged, channels last; for crafting, not for verdicts.
 
@@ -64,10 +59,14 @@ def fold(view: nn.Module) -> nn.Module:
     """
     if any(module.training for module in view.modules()):
         raise InputError("Only a network in eval mode can be folded; make a view with at().")
-    try:
-        folded = fuse(_traced(view), no_trace=True)
-    except (TraceError, RuntimeError) as error:
-        raise InputError(f"The network cannot be traced for folding ({error}); use it unfolded.") from None
+    copied = copy.deepcopy(view)
+    merged: dict[str, nn.Module] = {}
+    for conv_name, norm_name in _pairs(view):
+        conv, norm = copied.get_submodule(conv_name), copied.get_submodule(norm_name)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        merged[conv_name], merged[norm_name] = fuse_conv_bn_eval(conv, norm), nn.Identity().eval()
+    folded = substitute(copied, lambda name, _: merged.get(name))
     return folded.to(memory_format=torch.channels_last).requires_grad_(False)  # pyright: ignore[reportCallIssue]
 
 
@@ -76,16 +75,24 @@ def channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _pairs(view: nn.Module) -> Iterator[tuple[str, str]]:
-    """(conv, norm) names that folding merges: the norm is the convolution's only reader."""
-    traced = _traced(view)
-    modules = dict(traced.named_modules())
-    for node in traced.graph.nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
-            continue
+def _pairs(view: nn.Module) -> list[tuple[str, str]]:
+    """(conv, norm) names that folding merges: each is used once, and the norm is the convolution's only reader."""
+    try:
+        with _TRACING:
+            graph = _Tracer().trace(view)
+    except (TraceError, RuntimeError) as error:
+        raise InputError(f"The network cannot be traced for folding ({error}); use it unfolded.") from None
+    modules = dict(view.named_modules())
+    calls = {node: modules[str(node.target)] for node in graph.nodes if node.op == "call_module"}
+    used = Counter(node.target for node in calls)
+    found: list[tuple[str, str]] = []
+    for node, norm in calls.items():
         source = node.args[0]
-        if source.op == "call_module" and isinstance(modules[source.target], nn.Conv2d) and len(source.users) == 1:
-            yield source.target, node.target
+        if isinstance(norm, nn.BatchNorm2d) and isinstance(source, fx.Node) and len(source.users) == 1:
+            once = used[node.target] == used[source.target] == 1
+            if once and isinstance(calls.get(source), nn.Conv2d):
+                found.append((str(source.target), str(node.target)))
+    return found
 
 
 class Folder:
@@ -137,7 +144,7 @@ class Folder:
         done = {id(target) for target in self.targets.values()}
         with torch.no_grad():
             for name, module in self.folded.named_modules():
-                if id(module) in done or isinstance(module, nn.BatchNorm2d | fx.GraphModule):
+                if id(module) in done or isinstance(module, nn.BatchNorm2d):
                     continue
                 for key, parameter in module.named_parameters(recurse=False):
-                    parameter.copy_(self.parameters[f"{name}.{key}"])
+                    parameter.copy_(self.parameters[f"{name}.{key}".lstrip(".")])

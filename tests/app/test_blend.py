@@ -115,8 +115,8 @@ def test_what_is_sent_is_json_with_gaps_where_nothing_is_known() -> None:
     )
     plain = _plain(replace(PAYLOAD, curves=Curves(curve), axis=Axis()))
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    assert plain["curves"] == {"clean": {"value": [0.12346, None, None], "low": [0, 0, 0], "high": [0.25] * 3, "n": 100},
-                               "robust": None}  # fmt: skip
+    clean = {"value": [0.12346, None, None], "low": [0, 0, 0], "high": [0.25] * 3, "n": 100}
+    assert plain["curves"] == {"clean": clean, "robust": None}
     assert plain["images"]["classes"] == ["a", "b"]
     assert plain["start"] == {"lam": 0.5, "pinned": 1, "layer": "bn2", "token": 3}
     assert _plain(np.array([[1, 2]])) == [[1, 2]]
@@ -140,7 +140,7 @@ def test_lambda_is_the_nearest_stop(lam: float) -> None:
     assert validated(choice(lam=lam), PAYLOAD).lam == 0.5
 
 
-@pytest.mark.parametrize("lam", [-9, -0.2, 1e308, 5])
+@pytest.mark.parametrize("lam", [-9, -0.2, 1.2, 5])
 def test_lambda_outside_is_the_nearer_end(lam: float) -> None:
     assert validated(choice(lam=lam), PAYLOAD).lam == (0.0 if lam < 0 else 1.0)
 

@@ -1,4 +1,4 @@
-"""Computing what was not swept: offered, done on a click, kept for the next visitor, and equal to the engine's figures."""
+"""Computing what was not swept: offered, done on a click, kept for the next visitor, equal to the engine's figures."""
 
 from __future__ import annotations
 

@@ -189,6 +189,26 @@ def test_a_click_on_a_bar_opens_that_layer(explorer: Explorer) -> None:
     assert any(title.value.startswith("Layer bn,") for title in at.subheader)
 
 
+def test_coming_back_from_another_page_finds_all_as_it_was(explorer: Explorer) -> None:
+    at = commit(explorer(lam="0.2"), 0.9, 3, "bn")
+    run(at.switch_page("screens/about.py"))
+    run(at.switch_page("screens/explore.py"))
+    assert payload(at)["start"] == {"lam": 0.9, "pinned": 3, "layer": "bn", "token": 1}
+    assert metrics(at)["Robust accuracy"] == percent(api.LINES["ap@clean"](0.9), PGD10)
+
+
+def test_so_does_coming_back_from_a_curve_that_is_not_there(explorer: Explorer) -> None:
+    at = choose(commit(explorer(eps="4/255"), 0.9, 3, None), "slide", "statistics")
+    assert at.subheader[0].value == "This curve has not been computed yet"
+    assert payload(choose(at, "slide", "affine"))["start"] == {"lam": 0.9, "pinned": 3, "layer": None, "token": 1}
+
+
+def test_a_preset_keeps_the_pinned_image_and_the_layer(explorer: Explorer) -> None:
+    at = commit(explorer(), 0.9, 3, "bn")
+    at.button(key="preset_1").click()
+    assert payload(run(at))["start"] == {"lam": 1.0, "pinned": 3, "layer": "bn", "token": 1}
+
+
 # --- links ------------------------------------------------------------------------------------------------------------
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine import api
-from tests.app.world import MAIN
 
+MAIN = Path(__file__).parents[2] / "app" / "main.py"
 CARDS = {card.name: card for card in api.list_cards()[0]}
 
 
