@@ -51,7 +51,7 @@ def page() -> None:
         st.dataframe(table(cards), hide_index=True, width="stretch")
         name = st.selectbox("Card", [card.name for card in cards], key="card", bind="query-params")
         card = next(card for card in cards if card.name == name)
-        st.code(card.command, language="sh")
+        st.code(card.command, language=None)
         with st.expander("The whole card"):
             st.json(card.as_json(), expanded=1)
     st.markdown((TEXT / "about.md").read_text())

@@ -50,7 +50,7 @@ def test_a_card_can_be_chosen_and_read_whole(explorer: Explorer) -> None:
 
 def test_data_limits_and_licence_are_stated(explorer: Explorer) -> None:
     text = "\n".join(markdown.value for markdown in about(explorer).markdown)
-    for part in ("### Data", "### Limits", "licence", "python -m engine data download cifar10"):
+    for part in ("## Data", "## Limits", "licence", "python -m engine data download cifar10"):
         assert part in text
 
 
