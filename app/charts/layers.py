@@ -14,7 +14,7 @@ QUANTITIES = {
     "mean": "mean μ (NS)",
     "sigma": "deviation σ (NS)",
 }
-COLOURS = ["#33518f", "#8fa3d6", "#7a6a00", "#c2b04a"]
+COLOURS = ["#5b78c4", "#9db2e6", "#a08e1f", "#d0bf5e"]
 CLEAN, ADV = "clean branch", "adversarial branch"
 
 
@@ -106,7 +106,7 @@ def affine_chart(frame: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
             y=y,
             color=alt.Color(
                 "place:N",
-                scale=alt.Scale(domain=domain, range=["#0b7285", "#d9580d", "#33518f"]),
+                scale=alt.Scale(domain=domain, range=["#1b8ea3", "#e0681f", "#6f86d0"]),
                 legend=alt.Legend(orient="top", title=None, labelLimit=200),
             ),
             shape=alt.Shape("place:N", scale=alt.Scale(domain=domain, range=["circle", "square", "diamond"])),
@@ -127,7 +127,7 @@ def histogram(frame: pd.DataFrame, key: str) -> alt.Chart:
         pd.DataFrame({"value": frame[f"{key}_{short}"], "branch": label})
         for short, label in (("clean", CLEAN), ("adv", ADV))
     )
-    colours = alt.Scale(domain=[CLEAN, ADV], range=["#0b7285", "#d9580d"])
+    colours = alt.Scale(domain=[CLEAN, ADV], range=["#1b8ea3", "#e0681f"])
     return (
         alt.Chart(tidy)
         .mark_bar(opacity=0.6)

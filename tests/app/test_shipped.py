@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from engine import api
 
 MAIN = Path(__file__).parents[2] / "app" / "main.py"
 CARDS = {card.name: card for card in api.list_cards()[0]}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_cached_of_other_folders() -> None:
+    st.cache_resource.clear()
+    st.cache_data.clear()
 
 
 def opened(**query: str) -> AppTest:
