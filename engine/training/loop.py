@@ -179,16 +179,18 @@ def train(
         if progress is not None:
             progress(step + 1, config.total_steps)
         epoch, index = divmod(step + 1, config.steps_per_epoch)
+        row: EpochLog | None = None
         if index == 0:
             means = [value / config.steps_per_epoch for value in sums[:3]]
             ended = (config.eps_at(step), learning_rate(config, step), round(sums[3], 2))
             row = EpochLog(epoch, means[0], means[1], means[2], *ended)
             done.append([float(value) for value in astuple(row)])
             sums = [0.0] * 4
-            yield row
-        if state_path is not None and (index == 0 or should_save(time.monotonic() - saved)):
-            pending = done if index == 0 else [*done, [-1.0, *sums]]
+        if state_path is not None and (row is not None or should_save(time.monotonic() - saved)):
+            pending = done if row is not None else [*done, [-1.0, *sums]]
             save_state(state_path, config.as_json(), step + 1, gather(run.model, run.averaged, run.optimizer), pending)
             saved = time.monotonic()
+        if row is not None:  # only once the state holds it
+            yield row
     if run.averaged is not None:
         model.load_state_dict(run.averaged.state_dict())
