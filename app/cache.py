@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,19 @@ def shown(checkpoint: str, weights_sha256: str) -> Shown:
     tracks = read("gaps.json", lambda path: api.load_tracks(path, weights_sha256), {})
     strips = read("strip.npz", lambda path: api.load_strips(path, weights_sha256), {})
     network = model if bench is None else bench.model
+    settle()
     return Shown(card, network, bench, tuple(records), tracks, strips, sweep, problem, tuple(notes))
+
+
+def settle() -> None:
+    """Takes what is loaded by now (torch above all) out of the garbage collector's sight.
+
+    Streamlit collects garbage after every run of every visitor; over these objects that takes 150 ms, in which no
+    message leaves the server.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _sweep(path: Path, card: api.ModelCard, bench: api.Bench | None) -> tuple[dict[str, Any], list[api.EvalRecord]]:
@@ -65,6 +78,20 @@ def _sweep(path: Path, card: api.ModelCard, bench: api.Bench | None) -> tuple[di
         n = head["n"] if isinstance(head.get("n"), int) else 0
         expected["data_sha256"] = api.checksum(bench.test.images[:n], bench.test.labels[:n])
     return head, api.load_sweep(path, expected)
+
+
+Networks = tuple[nn.Module, api.LogitsFn]
+"""A view, which judges, and its folded twin, which gives gradients."""
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def networks_at(_bench: api.Bench, weights_sha256: str, setting: api.NormSetting) -> Networks:  # noqa: ARG001 (a key)
+    """The networks at a setting; re-estimating and folding take twice as long as an attack on a few images.
+
+    InputError where the setting is impossible.
+    """
+    view = _bench.view(setting)
+    return view, api.crafting_network(view)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

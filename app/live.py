@@ -10,7 +10,7 @@ import numpy.typing as npt
 import streamlit as st
 import torch
 
-from app.cache import remember, results
+from app.cache import Networks, networks_at, remember, results
 from app.charts.pictures import magnified, sheet
 from app.jobs import WAITING, slot
 from app.payload import Shown
@@ -38,15 +38,15 @@ class LiveResult:
     seconds: float
 
 
-def compute(bench: api.Bench, request: LiveRequest) -> LiveResult:
-    """Attacks the network at the setting and judges it there. InputError where the setting is impossible."""
+def compute(bench: api.Bench, networks: Networks, request: LiveRequest) -> LiveResult:
+    """Attacks the networks of the request's setting (see `networks_at`) and judges there."""
     started = time.monotonic()
+    view, craft = networks
     chosen = list(request.indices)
     images = torch.from_numpy(bench.test.images[chosen]).to(bench.device, torch.float32) / 255
     labels = torch.from_numpy(bench.test.labels[chosen]).to(bench.device)
-    view = bench.view(request.setting)
     generator = api.seeded(api.SEED, 0)
-    adversarial = request.attack(api.crafting_network(view), images, labels, generator=generator)
+    adversarial = request.attack(craft, images, labels, generator=generator)
     with torch.no_grad():
         verdicts = [view(x).softmax(1).max(1) for x in (images, adversarial)]
     clean, attacked = ((v.indices.cpu().numpy(), v.values.cpu().numpy()) for v in verdicts)
@@ -86,7 +86,8 @@ def live_card(shown: Shown, start: api.NormSetting, indices: tuple[int, ...], pi
         note = st.empty()
         try:
             with slot(lambda: note.caption(WAITING)):
-                result = compute(shown.bench, request)
+                networks = networks_at(shown.bench, shown.card.weights_sha256, setting)
+                result = compute(shown.bench, networks, request)
         except api.InputError as error:
             note.warning(str(error))
             return
@@ -95,25 +96,27 @@ def live_card(shown: Shown, start: api.NormSetting, indices: tuple[int, ...], pi
 
 
 def _draw(bench: api.Bench, request: LiveRequest, result: LiveResult, pinned: int, magnify: int) -> None:
+    """Pictures, verdicts and figures; all made before the first is sent, so that the browser draws them at once."""
     classes, labels = bench.test.classes, bench.test.labels[list(request.indices)]
     delta = result.adversarial - result.original
-    names = [classes[label] for label in labels]
-    rows = [result.original, result.adversarial, magnified(delta, magnify)]
+    picture = sheet([result.original, result.adversarial, magnified(delta, magnify)])
     fooled = sum(int(p != t) for p, t in zip(result.attacked[0], labels, strict=True))
+    table = ["| image | clean | attacked |", "|---|---|---|"]
+    for i, label in enumerate(labels):
+        cells = [
+            f"{'✓' if predicted[i] == label else '✗'} {classes[predicted[i]]} {100 * confidence[i]:.0f}\u00a0%"
+            for predicted, confidence in (result.clean, result.attacked)
+        ]
+        table.append(
+            f"| {f'**{classes[label]}** (pinned)' if i == pinned else classes[label]} | {cells[0]} | {cells[1]} |"
+        )
     left, right = st.columns([3, 2], gap="large")
     left.image(
-        sheet(rows),
+        picture,
         width="stretch",
         alt="The images, their adversarial versions and magnified differences; the table says what each is taken for",
         caption=f"Original · adversarial · difference × {magnify}. {fooled} of {len(labels)} images fool the network.",
     )
-    table = ["| image | clean | attacked |", "|---|---|---|"]
-    for i, name in enumerate(names):
-        cells = [
-            f"{'✓' if predicted[i] == labels[i] else '✗'} {classes[predicted[i]]} {100 * confidence[i]:.0f}\u00a0%"
-            for predicted, confidence in (result.clean, result.attacked)
-        ]
-        table.append(f"| {f'**{name}** (pinned)' if i == pinned else name} | {cells[0]} | {cells[1]} |")
     right.markdown("\n".join(table))
     st.caption(
         f"{request.attack.label}, step {request.attack.step_size * 255:.2f}/255, random start, seed {api.SEED}, "

@@ -7,7 +7,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:  # streamlit puts app/ on the path, not the folder above it
     sys.path.insert(0, str(HERE.parent))
-# Torch's threads wait by spinning and starve each other where anything else runs; read once, when torch is imported.
+# Read once, when torch is imported. Half the cores are left to other visitors and, on one's own machine, the browser:
+# with all of them an attack stops the page from painting. Torch's threads also wait by spinning, which starves both.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import streamlit as st  # noqa: E402

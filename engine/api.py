@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from engine import __version__
-from engine.attacks import PGD, AttackStep, fgsm
+from engine.attacks import PGD, AttackStep, LogitsFn, fgsm
 from engine.cards import EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
@@ -146,6 +146,7 @@ __all__ = [
     "InputError",
     "Interval",
     "LayerMix",
+    "LogitsFn",
     "ModelCard",
     "NormDesign",
     "NormSetting",

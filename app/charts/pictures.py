@@ -27,5 +27,6 @@ def sheet(rows: list[npt.NDArray[np.float32]]) -> bytes:
             canvas[top : top + height, left : left + width, 3] = 255
     picture = Image.fromarray(canvas)
     content = io.BytesIO()
-    picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.NEAREST).save(content, "PNG")
+    large = picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.NEAREST)
+    large.save(content, "PNG", compress_level=1)
     return content.getvalue()

@@ -241,6 +241,11 @@ def page() -> None:
     state = blend(cache.payload(shown, selection, found, st.session_state["start"], message), key="blend")
     st.session_state["now"] = state
     remember_in_url(state)
+    # The charts' libraries take a browser longer than all else: at first they wait until the slider is there.
+    st.session_state.setdefault("painted", False)
+    st.session_state["painted"] |= state.painted
+    if not st.session_state["painted"]:
+        return
     if shown.bench is None:
         st.info(shown.problem, icon=":material/image_not_supported:")
     numbers(found, state.lam)

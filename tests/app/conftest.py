@@ -69,6 +69,7 @@ def explorer(world: Path, use_checkpoints: Callable[[Path], None], monkeypatch: 
 
     def open_page(**query: str) -> AppTest:
         at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=100)
+        at.session_state["painted"] = True  # there is no browser that could say so
         for key, value in query.items():
             at.query_params[key] = value
         return run(at)

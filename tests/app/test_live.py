@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from app.live import LiveRequest, compute
+from app.cache import networks_at
+from app.live import LiveRequest, LiveResult, compute
 from engine import api
 from engine.evaluation import Bench
 from tests.support import dual_resnet, snapshot
@@ -32,10 +31,14 @@ def request_for(setting: api.NormSetting, level: int = 8, steps: int = 3) -> Liv
     return LiveRequest("", setting, attack, (0, 7, 39))
 
 
+def answer(bench: Bench, request: LiveRequest) -> LiveResult:
+    return compute(bench, networks_at(bench, "", request.setting), request)
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=["stored", "extrapolated", "re-estimated"])
 def test_attack_and_verdicts(bench: Bench, setting: api.NormSetting) -> None:
     before = snapshot(bench.model)
-    result = compute(bench, request_for(setting))
+    result = answer(bench, request_for(setting))
     wanted = bench.test.images[[0, 7, 39]].astype(np.float32) / 255
     np.testing.assert_allclose(result.original, wanted, atol=1e-7)
     assert np.abs(result.adversarial - result.original).max() == pytest.approx(8 / 255, rel=1e-5)
@@ -51,9 +54,9 @@ def test_attack_and_verdicts(bench: Bench, setting: api.NormSetting) -> None:
 
 
 def test_the_same_request_gives_the_same_images(bench: Bench) -> None:
-    first, again = (compute(bench, request_for(SETTINGS[0])) for _ in range(2))
+    first, again = (answer(bench, request_for(SETTINGS[0])) for _ in range(2))
     np.testing.assert_array_equal(first.adversarial, again.adversarial)
-    other = compute(bench, request_for(SETTINGS[1]))
+    other = answer(bench, request_for(SETTINGS[1]))
     assert not np.array_equal(first.adversarial, other.adversarial)
 
 
@@ -63,7 +66,7 @@ def test_a_stronger_attack_raises_the_loss(bench: Bench) -> None:
     view = bench.view(SETTINGS[0])
 
     def right(level: int) -> float:
-        images = torch.from_numpy(compute(bench, request_for(SETTINGS[0], level, steps=10)).adversarial)
+        images = torch.from_numpy(answer(bench, request_for(SETTINGS[0], level, steps=10)).adversarial)
         with torch.no_grad():
             return view(images).log_softmax(1).numpy()[np.arange(3), labels].sum()
 
@@ -74,4 +77,4 @@ def test_a_stronger_attack_raises_the_loss(bench: Bench) -> None:
 def test_an_impossible_setting_is_refused(bench: Bench) -> None:
     request = request_for(api.NormSetting(0.0, api.Reestimated("clean", n=5000)))
     with pytest.raises(api.InputError, match="Only 128 calibration images"):
-        compute(bench, replace(request))
+        answer(bench, request)

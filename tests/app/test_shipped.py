@@ -23,6 +23,7 @@ def _nothing_cached_of_other_folders() -> None:
 def opened(**query: str) -> AppTest:
     """The Explore page after its first run with these URL parameters."""
     page = AppTest.from_file(str(MAIN), default_timeout=100)
+    page.session_state["painted"] = True
     for key, value in query.items():
         page.query_params[key] = value
     return page.run()

@@ -27,7 +27,7 @@ def lam(page: Page) -> float:
 
 def pictures(page: Page) -> str:
     """Fingerprint of all images the component draws."""
-    script = "root => [...root.querySelectorAll('canvas')].map(c => c.toDataURL()).join('|')"
+    script = "root => [...root.querySelectorAll('.tile')].map(t => getComputedStyle(t).background).join('|')"
     return page.locator(".blend").evaluate(script)
 
 

@@ -16,7 +16,7 @@ import base64
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -153,11 +153,15 @@ class BlendPayload:
 
 @dataclass(frozen=True, slots=True)
 class BlendState:
-    """What the visitor last settled on; λ is one of the payload's stops, `layer` one of its names or None."""
+    """What the visitor last settled on; λ is one of the payload's stops, `layer` one of its names or None.
+
+    `painted`: the browser has drawn the component, so what costs it more may follow.
+    """
 
     lam: float
     pinned: int
     layer: str | None
+    painted: bool = False
 
 
 def encode(array: NDArray[np.uint8] | NDArray[np.int8]) -> str:
@@ -169,7 +173,8 @@ def encode(array: NDArray[np.uint8] | NDArray[np.int8]) -> str:
 
 def blend(payload: BlendPayload, *, key: str) -> BlendState:
     """Mounts the component and returns the visitor's choice, or the start until there is one."""
-    return validated(_mount(key=key, data={**_plain(payload), "key": key}).get("choice"), payload)
+    sent = _mount(key=key, data={**_plain(payload), "key": key})
+    return replace(validated(sent.get("choice"), payload), painted=bool(sent.get("painted")))
 
 
 def validated(choice: object, payload: BlendPayload) -> BlendState:

@@ -257,7 +257,11 @@ export default function mount({ data, parentElement, setStateValue }) {
   if (!instances.has(root)) instances.set(root, new Blend(root));
   const blend = instances.get(root);
   const run = ++blend.runs;
-  blend.adopt(data, setStateValue);
+  try {
+    blend.adopt(data, setStateValue);
+  } finally {
+    if (run === 1) requestAnimationFrame(() => setTimeout(() => setStateValue("painted", true)));
+  }
   // Streamlit may call the cleanup of an overtaken run; only the last one means the component is gone.
   return () => {
     if (blend.runs !== run) return;

@@ -19,7 +19,7 @@ class CurveChart {
       this.dots[name] =
         name === "clean"
           ? draw("circle", { class: "dot clean", r: 7 }, this.moving)
-          : draw("path", { class: "dot robust", d: "M0-8.5 8.5 0 0 8.5-8.5 0Z" }, this.moving);
+          : draw("path", { class: "dot robust" }, this.moving);
     }
     host.append(this.svg);
     this.listen(pick, release);
@@ -27,7 +27,7 @@ class CurveChart {
 
   pill(name) {
     const group = draw("g", { class: `pill ${name}` }, this.moving);
-    const box = draw("rect", { rx: 11, height: 22, y: -11 }, group);
+    const box = draw("rect", { rx: 11, height: 22 }, group);
     const text = draw("text", { dy: "0.35em", "text-anchor": "middle" }, group);
     text.append("");
     return { group, box, text, width: 0 };
@@ -97,7 +97,6 @@ class CurveChart {
       pill.text.firstChild.data = name === "lam" ? `λ = ${(-0.5).toFixed(this.digits)}` : `${name} 88.8%`;
       pill.width = Math.ceil(pill.text.getComputedTextLength() || 84) + 18;
       pill.box.setAttribute("width", pill.width);
-      pill.box.setAttribute("x", -pill.width / 2);
     }
     this.rule.setAttribute("y1", MARGIN.top - 12);
     this.rule.setAttribute("y2", height);
@@ -138,8 +137,7 @@ class CurveChart {
   /** Moves everything that depends on the stop; no element is created. */
   paint(index) {
     const x = this.x(this.stops[index]);
-    this.rule.setAttribute("x1", x);
-    this.rule.setAttribute("x2", x);
+    set(this.rule, { x1: x, x2: x });
     this.place(this.lam, `λ = ${this.stops[index].toFixed(this.digits)}`, this.inside(x, this.lam), MARGIN.top - 22);
     const shown = SERIES.filter((name) => isNumber(this.curves[name]?.value[index]));
     const heights = this.apart(shown.map((name) => this.y(this.curves[name].value[index])));
@@ -152,7 +150,7 @@ class CurveChart {
       const value = this.curves[name].value[index];
       const pill = this.pills[name];
       const side = x < MARGIN.left + this.plotWidth * 0.55 ? 1 : -1;
-      this.dots[name].setAttribute("transform", `translate(${x} ${this.y(value)})`);
+      this.dot(name, x, this.y(value));
       this.place(pill, `${name} ${percent(value)}`, this.inside(x + side * (pill.width / 2 + 15), pill), heights[i]);
     });
   }
@@ -161,9 +159,16 @@ class CurveChart {
     return clamp(x, MARGIN.left - 8 + pill.width / 2, MARGIN.left + this.plotWidth + MARGIN.right - pill.width / 2 - 1);
   }
 
+  // Coordinates, not transforms: a changed transform makes the browser sort the whole page into layers anew (10 ms).
   place(pill, text, x, y) {
     if (pill.text.firstChild.data !== text) pill.text.firstChild.data = text;
-    pill.group.setAttribute("transform", `translate(${x} ${y})`);
+    set(pill.text, { x, y });
+    set(pill.box, { x: x - pill.width / 2, y: y - 11 });
+  }
+
+  dot(name, x, y) {
+    if (name === "clean") set(this.dots[name], { cx: x, cy: y });
+    else set(this.dots[name], { d: `M${x} ${y - 8.5}l8.5 8.5l-8.5 8.5l-8.5-8.5Z` });
   }
 
   /** Label heights at least 26 px from each other and inside the plot. */

@@ -10,9 +10,13 @@ function make(tag, className = "", text = "") {
   return node;
 }
 
+function set(node, attributes) {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+}
+
 function draw(tag, attributes = {}, parent = null) {
   const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  set(node, attributes);
   parent?.append(node);
   return node;
 }

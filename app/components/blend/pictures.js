@@ -1,5 +1,5 @@
-// Part 3 of 5: the strip of test images. Pixels are unpacked once and turned into ImageData per stop when first needed;
-// a drag then only puts ready pixels on small canvases and rewrites a few texts.
+// Part 3 of 5: the strip of test images. All of them are drawn on one sheet once; a drag only moves the sheet behind each
+// tile and rewrites a few texts. (A canvas a tile would be a layer a tile: 12 ms a frame of sorting the page into layers.)
 
 async function inflate(text) {
   const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -7,40 +7,62 @@ async function inflate(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** Unpacked pixels of one payload: planes (image, channel, row, column), deltas signed, one block per stop. */
-class PixelStore {
+const EDGE = 1; // pixels repeated around a tile, so that enlarging never shows its neighbour
+
+/** All pictures of a payload on one sheet: originals in the first row, then two rows a stop, attacked and difference. */
+class Sheet {
   static async open(images) {
-    const side = images.side;
-    const plane = side * side;
-    const block = images.count * 3 * plane;
     const stops = stopsOf(images.delta_stops);
+    const block = images.count * 3 * images.side ** 2;
     const pixels = await inflate(images.pixels);
     const deltas = images.deltas ? new Int8Array((await inflate(images.deltas)).buffer) : null;
     if (pixels.length !== block || (deltas && deltas.length !== block * stops.length)) throw new Error("blend: image data has the wrong size");
-    return Object.assign(new PixelStore(), { side, plane, block, stops, pixels, deltas, magnify: images.magnify ?? 16, cache: new Map() });
-  }
-
-  image(kind, stop, index) {
-    const key = `${kind}/${kind === "original" ? 0 : stop}/${index}`;
-    if (!this.cache.has(key)) this.cache.set(key, this.render(kind, stop, index));
-    return this.cache.get(key);
-  }
-
-  render(kind, stop, index) {
-    const { side, plane, pixels, deltas } = this;
-    const out = new ImageData(side, side);
-    const base = index * 3 * plane;
-    const moved = stop * this.block + base;
-    for (let i = 0; i < plane; i++) {
-      for (let channel = 0; channel < 3; channel++) {
-        const at = channel * plane + i;
-        const delta = kind === "original" ? 0 : deltas[moved + at];
-        // Uint8ClampedArray does the clamping to 0..255
-        out.data[4 * i + channel] = kind === "difference" ? 128 + this.magnify * delta : pixels[base + at] + delta;
+    const magnify = images.magnify ?? 16;
+    const rows = 1 + (deltas ? 2 * stops.length : 0);
+    const sheet = Object.assign(new Sheet(), { side: images.side, cell: images.side + 2 * EDGE, count: images.count, rows, stops, deltas, magnify });
+    const canvas = Object.assign(document.createElement("canvas"), { width: sheet.cell * sheet.count, height: sheet.cell * rows });
+    const context = canvas.getContext("2d");
+    for (let index = 0; index < sheet.count; index++) {
+      for (let row = 0; row < rows; row++) {
+        const from = index * 3 * images.side ** 2;
+        const moved = from + Math.floor((row - 1) / 2) * block;
+        const value = (at) => (row === 0 ? pixels[from + at] : row % 2 ? pixels[from + at] + deltas[moved + at] : 128 + magnify * deltas[moved + at]);
+        context.putImageData(sheet.tile(value), index * sheet.cell, row * sheet.cell);
       }
-      out.data[4 * i + 3] = 255;
+    }
+    const file = await new Promise((done) => canvas.toBlob(done));
+    sheet.url = URL.createObjectURL(file);
+    await Object.assign(new Image(), { src: sheet.url }).decode();
+    return sheet;
+  }
+
+  /** `value(at)` is pixel `at` of (channel, row, column), any number: ImageData clamps to 0..255. */
+  tile(value) {
+    const { side, cell } = this;
+    const out = new ImageData(cell, cell);
+    for (let y = 0; y < cell; y++) {
+      for (let x = 0; x < cell; x++) {
+        const inside = clamp(y - EDGE, 0, side - 1) * side + clamp(x - EDGE, 0, side - 1);
+        for (let channel = 0; channel < 3; channel++) out.data[4 * (y * cell + x) + channel] = value(channel * side * side + inside);
+        out.data[4 * (y * cell + x) + 3] = 255;
+      }
     }
     return out;
+  }
+
+  /** As CSS: the sheet's size in tiles, and where on it a picture is. */
+  get size() {
+    return [this.count, this.rows].map((n) => `${(100 * n * this.cell) / this.side}%`).join(" ");
+  }
+
+  place(kind, stop, index) {
+    const row = kind === "original" ? 0 : 1 + 2 * stop + (kind === "difference" ? 1 : 0);
+    const share = (at, n) => `${(100 * (at * this.cell + EDGE)) / (n * this.cell - this.side)}%`;
+    return `${share(index, this.count)} ${share(row, this.rows)}`;
+  }
+
+  close() {
+    URL.revokeObjectURL(this.url);
   }
 }
 
@@ -67,32 +89,24 @@ class ImageStrip {
     let message = data.images_message || "No images for this setting.";
     if (images) {
       try {
-        store = await PixelStore.open(images);
+        store = await Sheet.open(images);
       } catch (error) {
         message = "The images could not be read.";
         console.warn(error);
       }
-      if (generation !== this.generation) return false;
+      if (generation !== this.generation) {
+        store?.close();
+        return false;
+      }
     }
+    this.store?.close();
     [this.images, this.store] = [store ? images : null, store];
     this.strip.hidden = !store;
     this.parts.message.hidden = Boolean(store);
     write(this.parts.message, message);
     write(this.parts.title, store ? `${images.count} test images at this blend` : "Test images at this blend");
     if (store) this.build(images, store);
-    this.warm(generation);
     return true;
-  }
-
-  /** Renders the remaining stops while the browser is idle, one stop at a time. */
-  warm(generation, stop = 0) {
-    if (!this.store?.deltas || stop >= this.store.stops.length) return;
-    const idle = window.requestIdleCallback ?? ((action) => setTimeout(action, 40));
-    idle(() => {
-      if (generation !== this.generation) return;
-      for (let i = 0; i < this.images.count; i++) for (const kind of ["adversarial", "difference"]) this.store.image(kind, stop, i);
-      this.warm(generation, stop + 1);
-    });
   }
 
   rows() {
@@ -107,10 +121,12 @@ class ImageStrip {
       const scroller = make("div", "scroller");
       this.strip.style.setProperty("--count", images.count);
       this.strip.style.setProperty("--rows", this.rows().length > 1 ? 7 : 4);
-      this.columns = Array.from({ length: images.count }, (_, i) => this.column(i, store.side));
+      this.columns = Array.from({ length: images.count }, (_, i) => this.column(i));
       scroller.append(...this.columns.map((column) => column.button));
       this.strip.replaceChildren(this.heads(), scroller);
     }
+    this.strip.style.setProperty("--sheet", `url("${store.url}")`);
+    this.strip.style.setProperty("--size", store.size);
     write(this.factor, `enlarged ${store.magnify}×, grey = no change`);
     this.columns.forEach((column, i) => write(column.truth, this.name(images.labels?.[i])));
   }
@@ -130,17 +146,15 @@ class ImageStrip {
     return heads;
   }
 
-  column(index, side) {
+  column(index) {
     const button = make("button", "column");
     button.type = "button";
     button.onclick = () => this.pin(index);
-    const column = { button, truth: make("span", "truth"), canvases: {}, verdicts: {}, drawn: {} };
+    const column = { button, truth: make("span", "truth"), tiles: {}, verdicts: {} };
     button.append(column.truth);
     for (const row of this.rows()) {
-      const canvas = make("canvas", `tile ${row}`);
-      canvas.width = canvas.height = side;
-      column.canvases[row] = canvas.getContext("2d", { willReadFrequently: true });
-      button.append(canvas);
+      column.tiles[row] = make("span", `tile ${row}`);
+      button.append(column.tiles[row]);
       if (row === "difference") continue;
       const verdict = { box: make("span", `verdict ${row}`), name: make("span", "name"), mark: make("span", "mark"), bar: make("span", "bar") };
       verdict.box.append(verdict.bar, verdict.name, verdict.mark);
@@ -173,8 +187,7 @@ class ImageStrip {
     const right = {};
     this.columns.forEach((column, i) => {
       for (const row of this.rows()) {
-        const pixels = this.store.image(row, stop, i);
-        if (column.drawn[row] !== pixels) column.canvases[row].putImageData((column.drawn[row] = pixels), 0, 0);
+        column.tiles[row].style.backgroundPosition = this.store.place(row, stop, i);
         if (row === "difference") continue;
         const verdict = this.verdict(row, stop, i);
         right[row] = (right[row] ?? 0) + (verdict.right ? 1 : 0);
