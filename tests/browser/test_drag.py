@@ -84,9 +84,25 @@ def test_a_link_restores_the_state(page: Page) -> None:
     assert "attack=FGSM" in page.url
 
 
+def test_play_sweeps_pauses_and_goes_on(page: Page) -> None:
+    visit(page, "/?lam=0.3")
+    button = page.locator(".blend [data-part=play]")
+    button.click()
+    page.wait_for_timeout(600)
+    page.get_by_role("button", name="Pause the sweep").click()
+    paused = lam(page)
+    assert 0 < paused < 1
+    page.wait_for_timeout(500)
+    assert lam(page) == paused
+    button.click()
+    expect(page.locator(".blend")).to_have_attribute("data-lam", "1")
+    expect(page.get_by_role("button", name="Play: sweep")).to_be_visible()
+    page.wait_for_url("**lam=1*")
+
+
 def test_pinning_reaches_the_url_and_the_live_card(page: Page) -> None:
     visit(page, "/")
-    page.locator(".blend [aria-pressed]").nth(3).click()
+    page.locator(".blend .column").nth(3).click()
     page.wait_for_url("**image=3*")
     expect(page.get_by_text("(pinned)")).to_be_visible()
 
