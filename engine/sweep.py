@@ -63,7 +63,7 @@ class Point:
 
 def canonical(setting: NormSetting, design: NormDesign) -> NormSetting:
     """The setting with each lambda that the design makes meaningless set to 0: equal values, equal networks."""
-    affine = 0.0 if design.share_affine else setting.affine
+    affine = 0.0 if design.share_parameters else setting.affine
     shared = design.share_statistics and isinstance(setting.statistics, Stored)
     return NormSetting(affine, Stored(0.0) if shared else setting.statistics, setting.overrides)
 

@@ -38,10 +38,14 @@ class Branch(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class NormDesign:
-    """Which halves of batch normalization the two branches share; fixed at training time."""
+    """Which halves of batch normalization the two branches share; fixed at training time.
+
+    share_head False gives each branch its own linear head instead (the two-task view, "Dual-Linear").
+    """
 
     share_statistics: bool
     share_affine: bool
+    share_head: bool = True
 
     @property
     def name(self) -> str:
@@ -49,14 +53,27 @@ class NormDesign:
 
     @property
     def label(self) -> str:
-        return {"single": "single BN", "dual-ap": "dual AP", "dual-ns": "dual NS", "dual-bn": "dual BN"}[self.name]
+        return LABELS[self.name]
+
+    @property
+    def share_parameters(self) -> bool:
+        """Whether both branches have the same trained parameters, so that lambda of the AP has no meaning."""
+        return self.share_affine and self.share_head
 
 
 SINGLE = NormDesign(share_statistics=True, share_affine=True)
 DUAL_AP = NormDesign(share_statistics=True, share_affine=False)
 DUAL_NS = NormDesign(share_statistics=False, share_affine=True)
 DUAL_BN = NormDesign(share_statistics=False, share_affine=False)
-DESIGNS = {"single": SINGLE, "dual-ap": DUAL_AP, "dual-ns": DUAL_NS, "dual-bn": DUAL_BN}
+DUAL_LINEAR = NormDesign(share_statistics=True, share_affine=True, share_head=False)
+DESIGNS = {"single": SINGLE, "dual-ap": DUAL_AP, "dual-ns": DUAL_NS, "dual-bn": DUAL_BN, "dual-linear": DUAL_LINEAR}
+LABELS = {
+    "single": "single BN",
+    "dual-ap": "dual AP",
+    "dual-ns": "dual NS",
+    "dual-bn": "dual BN",
+    "dual-linear": "dual linear",
+}
 
 
 def check_lam(lam: float, what: str) -> None:

@@ -26,7 +26,7 @@ from engine.data import shapes
 from engine.data.base import ImageSet, checksum
 from engine.evaluation import Bench
 from engine.models import build
-from engine.norm import DualBatchNorm2d, at, dual_layers, to_dual_bn
+from engine.norm import DualBatchNorm2d, DualLinear, at, dual_layers, to_dual_bn
 from engine.values import DUAL_BN, Branch, NormDesign, branch_setting
 
 SIDE, N_CLASSES = 8, 10
@@ -75,9 +75,13 @@ def running(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def randomise_norms(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Draws the NS and AP of every norm layer, plain or dual, each branch for itself."""
+    """Draws the NS and AP of every norm layer, plain or dual, and every dual head, each branch for itself."""
     g = generator(seed)
     for module in model.modules():
+        if isinstance(module, DualLinear):
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.copy_(torch.randn(parameter.shape, generator=g) * 0.3)
         if not isinstance(module, DualBatchNorm2d | nn.BatchNorm2d):
             continue
         plain = isinstance(module, nn.BatchNorm2d)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from engine.attacks.losses import OBJECTIVES, LossName, Objective
 from engine.attacks.threat import ascent, project, random_start
 from engine.values import InputError, ThreatModel, eps_label
 
@@ -32,7 +32,7 @@ LogitsFn = Callable[[Tensor], Tensor]
 class AttackStep:
     """State of every image after `step` updates of restart `restart` (step 0: the start).
 
-    images: (n, c, h, w); logits: (n, k) float32; loss: (n,) cross-entropy; fooled: (n,) bool, in any restart so far.
+    images: (n, c, h, w); logits: (n, k) float32; loss: (n,) the objective; fooled: (n,) bool, in any restart so far.
     """
 
     restart: int
@@ -45,7 +45,9 @@ class AttackStep:
 
 @dataclass(frozen=True, slots=True)
 class PGD:
-    """Ascends the cross-entropy by `steps` steps of `step_size`, projecting each into the threat model.
+    """Ascends `loss` by `steps` steps of `step_size`, projecting each into the threat model.
+
+    loss: cross-entropy, margin (Carlini & Wagner) or the KL divergence from the unattacked prediction; see `losses`.
 
     stop="never" runs every image through all steps (needed where other settings judge the result: an image stopped at
     first success has no margin); stop="success" leaves an image alone once it is misclassified (same robust accuracy
@@ -58,16 +60,20 @@ class PGD:
     n_restarts: int = 1
     random_start: bool = True
     stop: Literal["never", "success"] = "never"
+    loss: LossName = "ce"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.n_restarts < 1:
             raise InputError(f"An attack needs at least 1 step and 1 restart, got {self.steps} and {self.n_restarts}.")
         if not (math.isfinite(self.step_size) and self.step_size > 0):
             raise InputError(f"The step size must be a number above 0, got {self.step_size}.")
+        if self.loss not in OBJECTIVES:
+            raise InputError(f"An attack ascends {', '.join(OBJECTIVES)}, not {self.loss!r}.")
 
     @property
     def label(self) -> str:
         name = "FGSM" if self.steps == 1 and not self.random_start else f"PGD-{self.steps}"
+        name += "" if self.loss == "ce" else f" ({self.loss})"
         size = eps_label(self.threat.eps) if self.threat.norm == "Linf" else f"L2 {self.threat.eps:g}"
         return f"{name} at {size}" + (f", {self.n_restarts} restarts" if self.n_restarts > 1 else "")
 
@@ -87,6 +93,10 @@ class PGD:
     ) -> Iterator[AttackStep]:
         """Yields the start and every step of every restart; tensors are detached and never written to again."""
         check_images(images, labels)
+        objective, clean_logits = OBJECTIVES[self.loss], torch.zeros(len(images), 0, device=images.device)
+        if self.loss == "kl":
+            with torch.no_grad():
+                clean_logits = logits_fn(images).float()
         everything = torch.arange(len(images), device=images.device)
         fooled = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         x, logits, loss = images, torch.empty(0), torch.zeros(len(images), device=images.device)
@@ -95,7 +105,9 @@ class PGD:
             x = start if self.stop == "never" else torch.where(fooled.view(-1, 1, 1, 1), x, start)
             active = everything if self.stop == "never" else everything[~fooled]
             for step in range(self.steps + 1):
-                values, losses, gradient = loss_and_gradient(logits_fn, x[active], labels[active], step < self.steps)
+                values, losses, gradient = loss_and_gradient(
+                    logits_fn, objective, x[active], labels[active], clean_logits[active], step < self.steps
+                )
                 logits = values if len(active) == len(images) else logits.index_copy(0, active, values)
                 loss = loss.index_copy(0, active, losses)
                 fooled = fooled | (logits.argmax(1) != labels)
@@ -133,15 +145,15 @@ def check_images(images: Tensor, labels: Tensor) -> None:
 
 
 def loss_and_gradient(
-    logits_fn: LogitsFn, x: Tensor, labels: Tensor, with_gradient: bool
+    logits_fn: LogitsFn, objective: Objective, x: Tensor, labels: Tensor, clean_logits: Tensor, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (n, k) and cross-entropy (n,), both float32, and the gradient of its sum (n, c, h, w), or zeros.
+    """Logits (n, k) and objective (n,), both float32, and the gradient of its sum (n, c, h, w), or zeros.
 
     Logits become float32 before the loss: in half precision softmax - onehot of a confident image is noise.
     """
     with torch.set_grad_enabled(with_gradient):
         x = x.detach().requires_grad_(with_gradient)
         logits = logits_fn(x).float()
-        loss = F.cross_entropy(logits, labels, reduction="none")
+        loss = objective(logits, labels, clean_logits)
         gradient = torch.autograd.grad(loss.sum(), x)[0] if with_gradient else torch.zeros_like(x)
     return logits.detach(), loss.detach(), gradient.detach()

@@ -19,7 +19,7 @@ from engine.cli.evaluate import set_threads
 from engine.cli.output import percent, progress, show
 from engine.data import shapes
 from engine.files import write_atomic
-from engine.training import EpochLog, TrainConfig, load_config, train
+from engine.training import EpochLog, TrainConfig, load_config, snapshots, train
 
 STATE = ".state.safetensors"
 
@@ -79,6 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
         for row in train(model, config, data, state, callback):
             rows.append(row)
             write_log(folder / "log.csv", rows)
+            if config.snapshots:
+                snapshots.keep(folder / "snapshots.npz", row.epoch, model, data, config.eps)
     described = {"name": data.name, "split": data.split, "n": len(data), "sha256": data.checksum, "note": data.note}
     card = api.ModelCard(
         name=config.name,

@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
+from engine.norm.head import DualLinear
 from engine.norm.layer import DualBatchNorm2d
 from engine.norm.views import at, dual_layers, substitute
 from engine.values import Branch, InputError, NormSetting, Stored, branch_setting
@@ -104,6 +105,7 @@ class Folder:
     def __init__(self, model: nn.Module) -> None:
         view = at(model, branch_setting(Branch.ADV))
         self.layers: dict[str, DualBatchNorm2d] = dict(dual_layers(model))
+        self.heads = {name: module for name, module in model.named_modules() if isinstance(module, DualLinear)}
         self.parameters = dict(model.named_parameters())
         self.convs = {norm: model.get_submodule(conv) for conv, norm in _pairs(view)}
         self.folded = fold(view)
@@ -122,7 +124,7 @@ class Folder:
                 kept = self.folded.get_submodule(name)
                 for attribute in ("weight", "bias", "running_mean", "running_var"):
                     getattr(kept, attribute).data.copy_(getattr(bn, attribute).detach())
-        self._write_plain()
+        self._write_plain(setting.affine)
         return self.folded
 
     def _write(self, name: str, bn: nn.BatchNorm2d) -> None:
@@ -139,12 +141,13 @@ class Folder:
             target.weight.copy_(weight)
             target.bias.copy_(bias)
 
-    def _write_plain(self) -> None:
-        """Copies the parameters of everything that is neither a dual layer nor a folded convolution."""
+    def _write_plain(self, affine: float) -> None:
+        """Copies the parameters of everything that is neither a dual norm nor a folded convolution."""
         done = {id(target) for target in self.targets.values()}
         with torch.no_grad():
             for name, module in self.folded.named_modules():
                 if id(module) in done or isinstance(module, nn.BatchNorm2d):
                     continue
+                mixed = dict(self.heads[name].frozen(affine).named_parameters()) if name in self.heads else {}
                 for key, parameter in module.named_parameters(recurse=False):
-                    parameter.copy_(self.parameters[f"{name}.{key}".lstrip(".")])
+                    parameter.copy_(mixed[key] if mixed else self.parameters[f"{name}.{key}".lstrip(".")])

@@ -95,6 +95,23 @@ class DualBatchNorm2d(nn.Module):
         halves = ((clean, self.affine_entry(Branch.CLEAN)), (adv, self.affine_entry(Branch.ADV)))
         return torch.cat([half * w[:, None, None] + b[:, None, None] for half, (w, b) in halves])
 
+    def crossed(self, x: Tensor) -> Tensor:
+        """Normalises cat([clean, adversarial]), equal halves, both by the clean half's statistics.
+
+        Gradients flow through those statistics from both halves; only the clean half enters the running estimates.
+        """
+        if len(x) % 2:
+            raise InputError(f"A joint batch needs as many clean as adversarial images, got {len(x)} in all.")
+        clean, adv = x.chunk(2)
+        weight, bias = self.affine_entry(Branch.ADV)
+        if self.training:
+            var, mean = torch.var_mean(clean, dim=(0, 2, 3), correction=0)
+        else:
+            mean, var = self.statistics_row(Branch.CLEAN)
+        scale = weight * (var + self.eps).rsqrt()
+        shifted = adv * scale[:, None, None] + (bias - mean * scale)[:, None, None]
+        return torch.cat([self(clean, Branch.CLEAN), shifted])
+
     def frozen(self, affine: float, statistics: float) -> nn.BatchNorm2d:
         """The eval-mode `nn.BatchNorm2d` at these lambdas, without gradients; this layer is not changed.
 

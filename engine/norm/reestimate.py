@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from engine.norm.head import DualLinear
 from engine.norm.layer import DualBatchNorm2d
 from engine.norm.views import LayerStatistics, substitute
 from engine.values import InputError, NormSetting, Stored
@@ -27,6 +28,8 @@ def reestimate(model: nn.Module, setting: NormSetting, batches: Iterable[Tensor]
     collecting: dict[str, nn.BatchNorm2d] = {}
 
     def replace(name: str, module: nn.Module) -> nn.Module | None:
+        if isinstance(module, DualLinear):
+            return module.frozen(setting.affine)
         if not isinstance(module, DualBatchNorm2d):
             return None
         statistics = setting.layer_statistics(name)

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 
+from engine.norm.head import DualLinear
 from engine.norm.layer import DualBatchNorm2d, plain_batchnorm
 from engine.values import Branch, InputError, NormDesign, NormSetting, Stored
 
@@ -69,7 +70,8 @@ def _refusal(module: nn.Module) -> str | None:
 def to_dual_bn(model: nn.Module, design: NormDesign) -> nn.Module:
     """A copy of any plain CNN in which each `nn.BatchNorm2d` is a dual layer whose branches start as its clones.
 
-    The input is left untouched. Raises InputError naming the layer where a norm layer cannot be converted.
+    Where the design does not share the head, the last `nn.Linear` is doubled as well. The input is left untouched.
+    Raises InputError naming the layer where a norm layer cannot be converted.
     """
     for name, module in model.named_modules():
         reason = _refusal(module)
@@ -78,7 +80,14 @@ def to_dual_bn(model: nn.Module, design: NormDesign) -> nn.Module:
     if not any(type(module) is nn.BatchNorm2d for module in model.modules()):
         raise InputError("The network has no nn.BatchNorm2d layer to convert.")
 
-    def replace(_: str, module: nn.Module) -> nn.Module | None:
+    heads = [name for name, module in model.named_modules() if type(module) is nn.Linear]
+    if not heads and not design.share_head:
+        raise InputError("The network has no nn.Linear head to double.")
+
+    def replace(name: str, module: nn.Module) -> nn.Module | None:
+        if not design.share_head and name == heads[-1]:
+            assert isinstance(module, nn.Linear)
+            return DualLinear.from_linear(module)
         return DualBatchNorm2d.from_batchnorm(module, design) if type(module) is nn.BatchNorm2d else None
 
     return substitute(copy.deepcopy(model), replace)
@@ -96,6 +105,8 @@ def at(model: nn.Module, setting: NormSetting, measured: LayerStatistics | None 
         raise InputError(f"The network has no dual layer {unknown[0]!r}; it has {', '.join(sorted(names))}.")
 
     def replace(name: str, module: nn.Module) -> nn.Module | None:
+        if isinstance(module, DualLinear):
+            return module.frozen(setting.affine)
         if not isinstance(module, DualBatchNorm2d):
             return None
         affine, statistics = setting.layer_affine(name), setting.layer_statistics(name)
@@ -115,28 +126,34 @@ def at(model: nn.Module, setting: NormSetting, measured: LayerStatistics | None 
 
 def branch_view(model: nn.Module, branch: Branch) -> nn.Module:
     """Training view of one branch: plain batch norms over the live parameters and statistics (a separate batch)."""
-    return substitute(model, lambda _, m: m.live(branch) if isinstance(m, DualBatchNorm2d) else None)
+    return substitute(model, lambda _, m: m.live(branch) if isinstance(m, DualBatchNorm2d | DualLinear) else None)
 
 
 class _Joint(nn.Module):
     """Calls a dual layer on a joint batch; shares its tensors."""
 
-    def __init__(self, layer: DualBatchNorm2d) -> None:
+    def __init__(self, layer: DualBatchNorm2d | DualLinear, crossed: bool) -> None:
         super().__init__()
         self.layer = layer
+        self.crossed = crossed
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.crossed and isinstance(self.layer, DualBatchNorm2d):
+            return self.layer.crossed(x)
         return self.layer.joint(x)
 
 
-def joint_view(model: nn.Module) -> nn.Module:
-    """Training view for cat([clean, adversarial]), equal halves: shared statistics pool both (a joint batch)."""
+def joint_view(model: nn.Module, crossed: bool = False) -> nn.Module:
+    """Training view for cat([clean, adversarial]), equal halves: shared statistics pool both (a joint batch).
+
+    crossed: the statistics are those of the clean half, for both halves (cross-NS, arXiv 2403.19150's Cross-AT).
+    """
 
     def replace(_: str, module: nn.Module) -> nn.Module | None:
-        if not isinstance(module, DualBatchNorm2d):
+        if not isinstance(module, DualBatchNorm2d | DualLinear):
             return None
         copied = substitute(module, lambda *_: None)
-        assert isinstance(copied, DualBatchNorm2d)
-        return _Joint(copied)
+        assert isinstance(copied, DualBatchNorm2d | DualLinear)
+        return _Joint(copied, crossed)
 
     return substitute(model, replace)

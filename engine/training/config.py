@@ -17,13 +17,16 @@ from typing import Any, Literal
 from engine.models import ARCHITECTURES
 from engine.values import CHECKPOINT_NAME, DESIGNS, InputError, check_eps, parse_fraction
 
-_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """A hybrid adversarial training run; loss = alpha * clean + (1 - alpha) * adversarial.
 
+    loss "trades" is clean + beta * KL(p(clean) || p(adversarial)) instead, attacked by the KL (arXiv 1901.08573).
+    batch: "separate" passes, each with its own statistics; "joint", pooled where they are shared; "crossed", both
+    halves normalized by the clean half's (cross-NS). snapshots: NS of both kinds of images are kept at every epoch.
     alpha 1 is standard training (no attack at all), 0 is Madry training. eps stays 0 for the first `eps_hold` of the
     steps, then rises linearly and is reached at `eps_full` (from scratch at full eps little is learned).
     step_size = step_ratio * eps at every moment.
@@ -35,7 +38,7 @@ class TrainConfig:
     n_train: int
     architecture: str
     design: str
-    batch: Literal["separate", "joint"]
+    batch: Literal["separate", "joint", "crossed"]
     alpha: float
     eps: float
     attack_steps: int
@@ -53,19 +56,24 @@ class TrainConfig:
     ema: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     warm_start: str = ""
+    loss: Literal["hybrid", "trades"] = "hybrid"
+    beta: float = 6.0
+    snapshots: bool = False
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
             if type(value) not in _KINDS.get(str(f.type), (str,)) or (type(value) is float and not isfinite(value)):
                 raise InputError(f"Training configuration {self.name!r}: {f.name} cannot be {value!r}.")
+        one_loss, shared = self.alpha in (0, 1), self.design in ("single", "dual-ap", "dual-linear")
         problems = [
             (not re.fullmatch(CHECKPOINT_NAME, self.name), "name must consist of letters, digits, '.', '_' and '-'"),
             (self.split not in ("train", "train-40k"), "split must be train or train-40k, the others are for judging"),
             (self.architecture not in ARCHITECTURES, f"architecture must be one of {', '.join(ARCHITECTURES)}"),
             (self.design not in DESIGNS, f"design must be one of {', '.join(DESIGNS)}"),
             (self.data not in ("shapes", "cifar10"), "data must be shapes or cifar10"),
-            (self.batch not in ("separate", "joint"), "batch must be separate or joint"),
+            (self.batch not in ("separate", "joint", "crossed"), "batch must be separate, joint or crossed"),
+            (self.loss not in ("hybrid", "trades"), "loss must be hybrid or trades"),
             (self.schedule not in ("one-cycle", "cosine"), "schedule must be one-cycle or cosine"),
             (self.augment not in ("none", "crop-flip"), "augment must be none or crop-flip"),
             (self.precision not in ("fp32", "bf16"), "precision must be fp32 or bf16"),
@@ -77,8 +85,11 @@ class TrainConfig:
             (self.lr <= 0 or self.weight_decay < 0, "lr must be above 0 and weight_decay not below 0"),
             (not 0 < self.momentum < 1, "momentum must lie between 0 and 1 (Nesterov's)"),
             (not 0 <= self.ema < 1, "ema must lie in [0, 1)"),
-            (self.batch == "joint" and self.alpha in (0, 1), "a joint batch needs both losses (0 < alpha < 1)"),
-            (self.alpha in (0, 1) and self.design != "single", "with one loss only the single design makes sense"),
+            (self.batch != "separate" and one_loss, f"a {self.batch} batch needs both losses (0 < alpha < 1)"),
+            (self.loss == "trades" and one_loss, "trades needs both halves (0 < alpha < 1)"),
+            (self.loss == "trades" and self.beta <= 0, "beta must be above 0"),
+            (self.batch == "crossed" and not shared, "a crossed batch needs shared statistics (single or dual-ap)"),
+            (one_loss and self.design != "single", "with one loss only the single design makes sense"),
         ]
         for wrong, sentence in problems:
             if wrong:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.attacks import PGD
+from engine.attacks import OBJECTIVES, PGD
 from engine.data.base import ImageSet
 from engine.norm import Folder, branch_view, joint_view
 from engine.training.config import TrainConfig
@@ -80,7 +80,7 @@ class Run:
         )
         self.folder = Folder(model)
         self.clean_view, self.adv_view = branch_view(model, Branch.CLEAN), branch_view(model, Branch.ADV)
-        self.joint = joint_view(model)
+        self.joint = joint_view(model, crossed=config.batch == "crossed")
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (b, 3, h, w) in [0, 1], augmented, and labels (b,) of one step."""
@@ -98,7 +98,8 @@ class Run:
         eps = self.config.eps_at(step)
         if eps == 0:
             return images
-        attack = PGD(ThreatModel("Linf", eps), self.config.attack_steps, self.config.step_ratio * eps)
+        loss = "kl" if self.config.loss == "trades" else "ce"
+        attack = PGD(ThreatModel("Linf", eps), self.config.attack_steps, self.config.step_ratio * eps, loss=loss)
         target = self.folder.at(branch_setting(Branch.ADV))
         return attack(target, images, labels, generator=generator_for(self.config.seed, 2, step))
 
@@ -111,19 +112,28 @@ class Run:
             adversarial = self.adversarial(images, labels, step)
         if alpha == 0:
             return None, self.adv_view(adversarial)
-        if self.config.batch == "joint":
+        if self.config.batch != "separate":
             clean, adv = self.joint(torch.cat([images, adversarial])).chunk(2)
             return clean, adv
         return self.clean_view(images), self.adv_view(adversarial)
+
+    def loss(self, clean: Tensor | None, adv: Tensor | None, labels: Tensor) -> Tensor:
+        """The scalar that is minimised, from the logits (b, k) of both halves."""
+        if self.config.loss == "trades":
+            assert clean is not None
+            assert adv is not None
+            divergence = OBJECTIVES["kl"](adv.float(), labels, clean.float()).mean()
+            return F.cross_entropy(clean.float(), labels) + self.config.beta * divergence
+        weights = ((clean, self.config.alpha), (adv, 1 - self.config.alpha))
+        halves = [weight * F.cross_entropy(logits.float(), labels) for logits, weight in weights if logits is not None]
+        return torch.stack(halves).sum()
 
     def step(self, step: int) -> tuple[float, float, float]:
         """One update; (loss, clean accuracy, robust accuracy) of the batch. InputError where the loss is not finite."""
         images, labels = self.batch(step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             clean, adv = self.logits(images, labels, step)
-        weights = ((clean, self.config.alpha), (adv, 1 - self.config.alpha))
-        halves = [weight * F.cross_entropy(logits.float(), labels) for logits, weight in weights if logits is not None]
-        loss = torch.stack(halves).sum()
+        loss = self.loss(clean, adv, labels)
         if not math.isfinite(loss.item()):
             raise InputError(f"The loss is not finite at step {step}; lower lr. The last saved state is kept.")
         for group in self.optimizer.param_groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 
 import pytest
@@ -41,6 +42,9 @@ def plain_twin(model: nn.Module, branch: Branch) -> nn.Module:
         kept |= {f"{name}.running_mean": state[f"{name}.mean"][row], f"{name}.running_var": state[f"{name}.var"][row]}
         kept |= {f"{name}.{half}": state[f"{name}.{half}.{entry}"] for half in ("weight", "bias")}
         kept[f"{name}.num_batches_tracked"] = torch.tensor(0)
+    if "head.weight.0" in kept:
+        kept |= {f"head.{half}": kept[f"head.{half}.{int(branch)}"] for half in ("weight", "bias")}
+        kept = {k: v for k, v in kept.items() if not re.fullmatch(r"head\..*\.[01]", k)}
     twin.load_state_dict(copy.deepcopy(kept))
     return twin.eval()
 

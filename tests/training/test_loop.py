@@ -29,6 +29,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "hybrid-joint": {"design": "dual-ap", "batch": "joint"},
     "madry": {"design": "single", "alpha": 0.0},
     "standard": {"design": "single", "alpha": 1.0, "schedule": "cosine"},
+    "crossed": {"design": "dual-ap", "batch": "crossed"},
+    "dual-linear": {"design": "dual-linear", "batch": "joint"},
+    "trades": {"design": "single", "loss": "trades"},
 }
 kinds = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 
@@ -106,14 +109,50 @@ def test_one_hybrid_step_is_the_formula() -> None:
     model = dual()
     ends = [copy.deepcopy(at(model, branch_setting(branch))).train().requires_grad_(True) for branch in Branch]
     run = Run(model, settings, coloured())
-    images, labels = run.batch(0)
-    adversarial = run.adversarial(images, labels, 0)
+    images, labels = run.batch(1)
+    adversarial = run.adversarial(images, labels, 1)
     expected = [F.cross_entropy(end(x), labels) for end, x in zip(ends, (images, adversarial), strict=True)]
-    loss, clean_accuracy, robust_accuracy = run.step(0)
+    loss, clean_accuracy, robust_accuracy = run.step(1)
     assert loss == pytest.approx(0.3 * expected[0].item() + 0.7 * expected[1].item(), rel=1e-5)
     logits = [end(x) for end, x in zip(ends, (images, adversarial), strict=True)]
     rates = [(found.argmax(1) == labels).float().mean().item() for found in logits]
     assert [clean_accuracy, robust_accuracy] == pytest.approx(rates)
+
+
+def test_one_trades_step_is_the_formula() -> None:
+    """CE(f(x)) + beta KL(p(x) || p(x_adv)), means over images, attacked along that divergence (arXiv 1901.08573)."""
+    settings = config(
+        design="single", loss="trades", beta=3.0, eps=0.1, eps_hold=0.0, eps_full=0.0, attack_steps=4, weight_decay=0.0
+    )
+    model = dual(SINGLE)
+    with torch.no_grad():
+        model.get_parameter("head.weight").mul_(100)  # sure enough of itself for the divergence to be large
+    view = copy.deepcopy(at(model, branch_setting(Branch.ADV)))
+    plain = copy.deepcopy(view).train().requires_grad_(True)
+    run = Run(model, settings, coloured())
+    images, labels = run.batch(1)
+    adversarial = run.adversarial(images, labels, 1)
+    clean, attacked = plain(images), plain(adversarial)
+    divergence = F.kl_div(attacked.log_softmax(1), clean.softmax(1), reduction="batchmean")
+    assert divergence > 0.01
+    assert run.step(1)[0] == pytest.approx((F.cross_entropy(clean, labels) + 3 * divergence).item(), rel=1e-4)
+    by_labels = PGD(ThreatModel("Linf", 0.1), 4, 0.075)
+    other = by_labels(view, images, labels, generator=generator_for(0, 2, 1))
+    assert not torch.allclose(other, adversarial, atol=1e-3)
+
+
+def test_a_state_from_before_a_setting_existed_goes_on_where_that_has_its_default(tmp_path: Path) -> None:
+    settings, state = config(), tmp_path / "state.safetensors"
+    trained(settings, state, stop_before=3)
+    step, tensors, log = load_state(state, settings.as_json())
+    old: dict[str, object] = {k: v for k, v in settings.as_json().items() if k not in ("loss", "beta")}
+    save_state(state, old, step, tensors, log)
+    assert load_state(state, settings.as_json())[0] == step
+    with pytest.raises(InputError, match="belongs to another configuration"):
+        load_state(state, config(beta=2.0).as_json())
+    save_state(state, old | {"removed": 1}, step, tensors, log)
+    with pytest.raises(InputError, match="belongs to another configuration"):
+        load_state(state, settings.as_json())
 
 
 def test_crafting_leaves_the_network_alone_and_goes_through_the_adversarial_branch() -> None:
