@@ -66,11 +66,37 @@ class EvalRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Breakdown:
+    """One headline figure class by class, and how far its confidence can be believed.
+
+    class_n, class_correct: images of each class and how many of them count as correct; ece: expected calibration error
+    in [0, 1] (15 bins; Guo et al. 2017, arXiv 1706.04599) of the clean predictions, None where attacked.
+    """
+
+    setting: NormSetting
+    attack: PGD | None
+    class_n: tuple[int, ...]
+    class_correct: tuple[int, ...]
+    ece: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        attack = None if self.attack is None else asdict(self.attack)
+        return asdict(self) | {"setting": self.setting.as_json(), "attack": attack}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Breakdown:
+        attack = None if value["attack"] is None else attack_from_json(value["attack"])
+        counts = (tuple(value["class_n"]), tuple(value["class_correct"]))
+        return cls(NormSetting.from_json(value["setting"]), attack, *counts, value["ece"])
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Everything needed to say what a checkpoint is, to load it and to make it again.
 
     config: the training configuration as plain JSON; data: name, split, n and checksum of the training images;
-    records: headline accuracies on held-out images.
+    records: headline accuracies on held-out images; breakdowns: the same class by class; official: accuracies on those
+    of the official test images that are here, with `official_images` saying which.
     """
 
     name: str
@@ -89,6 +115,9 @@ class ModelCard:
     command: str
     evaluation: dict[str, Any] = field(default_factory=dict[str, Any])
     records: tuple[EvalRecord, ...] = ()
+    breakdowns: tuple[Breakdown, ...] = ()
+    official: tuple[EvalRecord, ...] = ()
+    official_images: dict[str, Any] = field(default_factory=dict[str, Any])
     licence: str = "MIT"
     paper: str = PAPER
     schema: int = SCHEMA
@@ -98,8 +127,9 @@ class ModelCard:
         return DESIGNS[self.design]
 
     def as_json(self) -> dict[str, Any]:
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "records"}
-        return plain | {"classes": list(self.classes), "records": [record.as_json() for record in self.records]}
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        lists = {name: [item.as_json() for item in plain[name]] for name in ("records", "breakdowns", "official")}
+        return plain | {"classes": list(self.classes)} | lists
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> ModelCard:
@@ -107,6 +137,7 @@ class ModelCard:
         if value.get("schema") != SCHEMA:
             raise InputError(f"{where} has card schema {value.get('schema')!r}; this version reads {SCHEMA}.")
         known = {f.name for f in fields(cls)}
+        value = {"breakdowns": [], "official": [], "official_images": {}} | value  # younger than some cards
         wrong = [f"lacks {name!r}" for name in sorted(known - set(value))]
         wrong += [f"has an unknown field {name!r}" for name in sorted(set(value) - known)]
         if wrong:
@@ -117,8 +148,11 @@ class ModelCard:
         if value["design"] not in DESIGNS:
             raise InputError(f"{where} names the unknown design {value['design']!r}; use one of {', '.join(DESIGNS)}.")
         try:
-            records = tuple(EvalRecord.from_json(record) for record in value["records"])
-            fixed: dict[str, Any] = {"classes": tuple(value["classes"]), "records": records}
+            records, official = (
+                tuple(EvalRecord.from_json(record) for record in value[name]) for name in ("records", "official")
+            )
+            fixed: dict[str, Any] = {"classes": tuple(value["classes"]), "records": records, "official": official}
+            fixed["breakdowns"] = tuple(Breakdown.from_json(item) for item in value["breakdowns"])
             return cls(**(value | fixed))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{where} has a field of the wrong form ({error}).") from None

@@ -116,14 +116,30 @@ class Bench:
         progress: Progress | None = None,
     ) -> Iterator[EvalRecord]:
         """One record an attack, sharing the views; see `evaluate`."""
+        crafted_at = attack_setting or setting
+        verdicts = self.correct(setting, attacks, n, seed, attack_setting, progress)
+        for attack, kept in zip(attacks, verdicts, strict=True):
+            crafted = None if attack is None else crafted_at
+            yield EvalRecord(setting, attack, crafted, n, int(kept.sum()), seed)
+
+    def correct(
+        self,
+        setting: NormSetting,
+        attacks: list[PGD | None],
+        n: int,
+        seed: int,
+        attack_setting: NormSetting | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Tensor]:
+        """For each attack, which of the first n images are right, bool (n,): what `evaluate` counts."""
         if not 1 <= n <= len(self.test):
             raise InputError(f"{self.test.name} has {len(self.test)} {self.test.split} images, {n} were asked for.")
         judge = self.view(setting)
         crafted_at = attack_setting or setting
         craft = crafting_network(judge if crafted_at == setting else self.view(crafted_at))
-        correct = torch.cat([judged(judge, *batch) for _, batch in self.batches(n)])
+        clean = torch.cat([judged(judge, *batch) for _, batch in self.batches(n)])
         for attack in attacks:
-            kept = correct.clone()
+            kept = clean.clone()
             for start, (images, labels) in self.batches(n) if attack is not None else ():
                 where = kept[start : start + len(labels)].nonzero()[:, 0].to(images.device)
                 if attack is not None and len(where):
@@ -131,8 +147,7 @@ class Bench:
                     kept[start + where.cpu()] = judged(judge, adversarial, labels[where])
                 if progress is not None:
                     progress(start + len(labels), n)
-            crafted = None if attack is None else crafted_at
-            yield EvalRecord(setting, attack, crafted, n, int(kept.sum()), seed)
+            yield kept
 
     def batches(self, n: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
         """(start, (images, labels)) on the network's device, in chunks that suit it."""

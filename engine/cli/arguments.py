@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import api
-from engine.cli import data, evaluate, models, train
+from engine.cli import data, evaluate, headline, models, train
 
 ATTACKS = ("none", "fgsm", "pgd")
 
@@ -25,6 +25,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     train_parser.add_argument("--resume", action="store_true", help="go on from an interrupted run")
     train_parser.add_argument("--n-headline", type=int, default=2000, help="images behind the card's accuracies")
     _threads(train_parser)
+    headline_parser = _add(commands, "headline", headline.run, "measure a card's accuracies again and write them there")
+    headline_parser.add_argument("name")
+    headline_parser.add_argument("--n", type=int, default=2000, help="number of held-out images")
+    _threads(headline_parser)
     evaluate_parser = _add(commands, "evaluate", evaluate.run, "one accuracy")
     evaluate_parser.add_argument("name")
     evaluate_parser.add_argument("--n", type=int, required=True, help="number of images")

@@ -7,7 +7,7 @@ import csv
 import io
 import subprocess
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import torch
 from engine import api
 from engine.checkpoint import dual_network, load_checkpoint, save_card, save_checkpoint
 from engine.cli.evaluate import set_threads
-from engine.cli.output import percent, progress, show
+from engine.cli.headline import measured, table
+from engine.cli.output import progress, show
 from engine.data import shapes
 from engine.files import write_atomic
 from engine.training import EpochLog, TrainConfig, load_config, snapshots, train
@@ -44,12 +45,6 @@ def git_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:
         return ""
-
-
-def headline_records(bench: api.Bench, eps: float, n: int) -> tuple[api.EvalRecord, ...]:
-    """Clean and white-box PGD-20 accuracy of both branches."""
-    attacks = [None, api.pgd(20, eps)]
-    return tuple(r for b in api.Branch for r in bench.evaluate_many(api.branch_setting(b), attacks, n, api.SEED))
 
 
 def write_log(path: Path, rows: list[EpochLog]) -> None:
@@ -96,23 +91,13 @@ def run(arguments: argparse.Namespace) -> None:
         torch_version=torch.__version__,
         engine_version=api.__version__,
         git_commit=git_commit(),
-        command=f"python -m engine train checkpoints/{config.name}/train.toml",
+        command=f"python -m engine train checkpoints/{config.name}/train.toml"
+        + (" --unofficial" if arguments.unofficial else ""),
     )
     card = save_checkpoint(folder, model.eval(), card)
     write_atomic(folder / "train.toml", arguments.config.read_bytes())
-    bench, _ = api.open_bench(config.name, device, n=arguments.n_headline, root=arguments.root, **where)
-    records = headline_records(bench, config.eps, arguments.n_headline)
-    made_on = {
-        "name": bench.test.name,
-        "split": bench.test.split,
-        "sha256": bench.test.checksum,
-        "note": bench.test.note,
-    }
-    card = replace(card, records=records, evaluation=made_on)
+    card = measured(card, device, arguments, arguments.n_headline)
     save_card(folder, card)
     state.unlink(missing_ok=True)
-    table = [
-        [f"{r.attack.label if r.attack else 'clean'}, AP {r.setting.affine:g}", percent(r.interval)] for r in records
-    ]
     seconds = round(time.monotonic() - started)
-    show(card.as_json(), arguments.json, f"{config.name}, {seconds} s", ["of", "accuracy"], table)
+    show(card.as_json(), arguments.json, f"{config.name}, {seconds} s", ["of", "accuracy"], table(card.records))

@@ -81,7 +81,7 @@ def test_a_killed_command_goes_on_to_the_same_checkpoint(tmp_path: Path, capsys:
 def test_a_kill_during_the_final_figures_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The state is kept until the card is complete, so that a checkpoint without figures is never the last word."""
     with monkeypatch.context() as patch:
-        patch.setattr("engine.cli.train.headline_records", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("engine.cli.train.measured", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert main(command(tmp_path, epochs=1)) == 1
     weights = (tmp_path / "tiny" / "weights.safetensors").read_bytes()
     assert load_card(tmp_path / "tiny").records == ()

@@ -1,0 +1,71 @@
+"""Calibration against a count by hand; breakdowns against the records they break down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.__main__ import main
+from engine.cards import ModelCard
+from engine.checkpoint import load_card
+from engine.data import load_data
+from engine.evaluation import Bench
+from engine.headline import calibration_error, headline
+from engine.values import DUAL_BN, SINGLE, Branch, branch_setting
+from tests.support import dual_resnet, write_checkpoint
+
+
+def test_calibration_error_by_hand() -> None:
+    """Two bins of fifteen: 0.95 said, 3 of 4 right; 0.5 said, 1 of 1 right."""
+    confidence = torch.tensor([0.95, 0.95, 0.95, 0.95, 0.5])
+    correct = torch.tensor([True, True, True, False, True])
+    assert calibration_error(confidence, correct) == pytest.approx(4 / 5 * abs(0.75 - 0.95) + 1 / 5 * abs(1 - 0.5))
+
+
+def test_calibration_error_of_honest_and_of_boastful_predictions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    confidence = torch.rand(200_000, generator=generator)
+    correct = torch.rand(200_000, generator=generator) < confidence
+    assert calibration_error(confidence, correct) < 0.01
+    assert calibration_error(torch.ones(10), torch.arange(10) < 3) == pytest.approx(0.7)
+    assert calibration_error(torch.zeros(4), torch.zeros(4, dtype=torch.bool)) == 0
+
+
+@pytest.mark.parametrize("design", [SINGLE, DUAL_BN], ids=["single", "dual-bn"])
+def test_breakdowns_add_up_to_their_records(design: object) -> None:
+    bench = Bench(dual_resnet(design=design), load_data("shapes", "test", 70), None)  # pyright: ignore[reportArgumentType]
+    records, breakdowns = headline(bench, design, 4 / 255, 70)  # pyright: ignore[reportArgumentType]
+    assert [(r.setting, r.attack is None) for r in records] == [
+        (branch_setting(branch), clean) for branch in Branch for clean in (True, False)
+    ]
+    for record, breakdown in zip(records, breakdowns, strict=True):
+        assert (record.setting, record.attack) == (breakdown.setting, breakdown.attack)
+        assert sum(breakdown.class_correct) == record.n_correct
+        assert sum(breakdown.class_n) == record.n == 70
+        assert all(c <= n for c, n in zip(breakdown.class_correct, breakdown.class_n, strict=True))
+        assert (breakdown.ece is None) == (record.attack is not None)
+        expected = bench.evaluate(record.setting, record.attack, 70, 0)
+        assert expected == record
+    assert records[1].white_box
+    assert records[1].n_correct <= records[0].n_correct
+
+
+def test_the_command_writes_the_card_and_it_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_checkpoint(tmp_path, "toy")
+    before = load_card(folder)
+    assert main(["headline", "toy", "--root", str(tmp_path), "--n", "20", "--device", "cpu", "--json"]) == 0
+    capsys.readouterr()
+    card = load_card(folder)
+    assert len(card.records) == len(card.breakdowns) == 4
+    assert card.records[0].n == 20
+    assert ModelCard.from_json(card.as_json(), "here") == card
+    assert replace(card, records=before.records, breakdowns=(), evaluation=before.evaluation) == before
+
+
+def test_a_card_from_before_there_were_breakdowns_is_read(tmp_path: Path) -> None:
+    card = load_card(write_checkpoint(tmp_path, "toy"))
+    old = {k: v for k, v in card.as_json().items() if k not in ("breakdowns", "official", "official_images")}
+    assert ModelCard.from_json(old, "here") == card
