@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 from torch import nn
 
@@ -145,6 +146,17 @@ def channel_specs(checkpoint: str, weights_sha256: str, layer: str, lam: float) 
     frame = layers.channels(model_of(checkpoint, weights_sha256), layer, lam)
     charts = {"affine": layers.affine_chart(frame)} | {k: layers.histogram(frame, k) for k in ("mean", "sigma")}
     return {key: chart.to_dict() for key, chart in charts.items()}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def training_log(checkpoint: str, weights_sha256: str) -> pd.DataFrame | None:  # noqa: ARG001 (a key)
+    """Means by epoch of a checkpoint's training, or None where its log is not there or damaged."""
+    path = api.checkpoint_folder(checkpoint) / "log.csv"
+    try:
+        log = pd.read_csv(path)
+    except (OSError, ValueError):
+        return None
+    return log if {"epoch", "clean_accuracy", "robust_accuracy"} <= set(log.columns) else None
 
 
 def model_of(checkpoint: str, weights_sha256: str) -> nn.Module:

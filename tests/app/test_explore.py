@@ -191,7 +191,7 @@ def test_a_click_on_a_bar_opens_that_layer(explorer: Explorer) -> None:
 
 def test_coming_back_from_another_page_finds_all_as_it_was(explorer: Explorer) -> None:
     at = commit(explorer(lam="0.2"), 0.9, 3, "bn")
-    run(at.switch_page("screens/about.py"))
+    run(at.switch_page("screens/models.py"))
     run(at.switch_page("screens/explore.py"))
     assert payload(at)["start"] == {"lam": 0.9, "pinned": 3, "layer": "bn", "token": 1}
     assert metrics(at)["Robust accuracy"] == percent(api.LINES["ap@clean"](0.9), PGD10)

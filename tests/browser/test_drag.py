@@ -117,7 +117,7 @@ def test_a_preset_moves_the_slider(page: Page) -> None:
 
 
 def test_a_deep_link_opens_the_other_page(page: Page) -> None:
-    page.goto("/about")
+    page.goto("/models")
     expect(page.get_by_role("heading", name="What was trained, and on what?")).to_be_visible(timeout=60_000)
 
 

@@ -1,0 +1,192 @@
+"""Charts across checkpoints (clean against robust) and of one checkpoint's training and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import pandas as pd
+
+from engine import api
+
+BRANCHES = {api.Branch.CLEAN: "clean", api.Branch.ADV: "adversarial"}
+ONLY = "shared"
+COLOURS = alt.Scale(domain=["clean", "adversarial", ONLY], range=["#1b8ea3", "#e0681f", "#6f86d0"])
+SHAPES = alt.Scale(domain=["clean", "adversarial", ONLY], range=["circle", "diamond", "square"])
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A published result on CIFAR-10 at Linf 8/255, in percent, as its source gives it."""
+
+    label: str
+    clean: float
+    robust: float
+    attack: str
+    source: str
+
+
+ANCHORS = (
+    Anchor("TRADES, WRN-34-10", 84.92, 56.61, "PGD-20 at 0.031", "Zhang et al. 2019, arXiv 1901.08573, authors' code"),
+    Anchor("Bag of Tricks, WRN-34-10", 85.48, 53.80, "AutoAttack", "Pang et al. 2021, arXiv 2010.00467, authors' code"),
+    Anchor("Adaptive smoothing", 95.23, 68.06, "AutoAttack", "Bai et al. 2023, arXiv 2301.12554, authors' code"),
+)
+
+
+def learned_from(card: api.ModelCard) -> str:
+    """What the loss saw."""
+    if card.config.get("loss") == "trades":
+        return f"TRADES, beta {card.config['beta']:g}"
+    alpha = card.config.get("alpha")
+    kind = "—" if alpha is None else {0.0: "attacked", 1.0: "clean"}.get(alpha, "clean and attacked")
+    return kind + (", clean statistics for both" if card.config.get("batch") == "crossed" else "")
+
+
+def branch_rows(cards: Iterable[api.ModelCard]) -> pd.DataFrame:
+    """One row a checkpoint and branch that has both figures; accuracies and interval ends in percent."""
+    rows: list[dict[str, object]] = []
+    for card in cards:
+        alone = card.norm_design.share_statistics and card.norm_design.share_parameters
+        for branch, name in BRANCHES.items():
+            of = {r.attack is not None: r for r in card.records if r.setting == api.branch_setting(branch)}
+            if len(of) < 2 or (alone and branch == api.Branch.CLEAN):
+                continue
+            short = card.name.removeprefix(f"{card.data['name']}-").removeprefix(f"{card.architecture}-")
+            row: dict[str, object] = {"checkpoint": card.name, "short": short, "branch": ONLY if alone else name}
+            for key, record in (("clean", of[False]), ("robust", of[True])):
+                i = record.interval
+                row |= {key: 100 * i.value, f"{key}_low": 100 * i.low, f"{key}_high": 100 * i.high}
+                row[f"{key}_interval"] = f"{100 * i.low:.1f} to {100 * i.high:.1f}"
+            attack = of[True].attack
+            rows.append(row | {
+                "design": card.norm_design.label, "learned_from": learned_from(card),
+                "eps": api.eps_label(card.config["eps"]), "attack": attack.label if attack else "", "n": of[True].n,
+                "data": card.data["name"], "network": card.architecture, "images_seen": card.images_seen,
+                "minutes": card.wall_seconds / 60,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that no other row beats in both accuracies, from most robust to most accurate."""
+    ordered = frame.sort_values(["clean", "robust"], ascending=False)
+    best = ordered["robust"].cummax()
+    return ordered.loc[(ordered["robust"] == best) & ~best.duplicated()].sort_values("clean")
+
+
+HEIGHT, PLOT, LINE = 420, 265, 14
+"""Pixels: of the scatter, of what its axes leave of it, and between two labels."""
+WITHIN = alt.Axis(labelExpr="datum.value < 0 || datum.value > 100 ? '' : datum.label", tickCount=6)
+
+
+def ends(values: Iterable[float]) -> tuple[float, float]:
+    """An axis around percentages, with room for labels."""
+    low, high = min(values := list(values)), max(values)
+    room = max(1.0, 0.12 * (high - low))
+    return low - room, high + room
+
+
+def label_heights(points: Sequence[tuple[float, float]], x: tuple[float, float], y: tuple[float, float]) -> list[float]:
+    """Where the label of each (clean, robust) stands: at its point, or below a label that would be in its way."""
+    line, near = LINE * (y[1] - y[0]) / PLOT, 0.15 * (x[1] - x[0])
+    heights = [0.0] * len(points)
+    done: list[int] = []
+    for index in sorted(range(len(points)), key=lambda i: -points[i][1]):
+        clean, robust = points[index]
+        above = [heights[i] - line for i in done if abs(points[i][0] - clean) < near]
+        heights[index] = min([robust, *above])
+        done.append(index)
+    return heights
+
+
+def scatter(frame: pd.DataFrame, anchors: Sequence[Anchor]) -> alt.LayerChart | alt.FacetChart:
+    """Clean against robust accuracy with 95 % intervals, the Pareto front, and published results set apart."""
+    published = pd.DataFrame(anchors, columns=["label", "clean", "robust", "attack", "source"])
+    x, y = (ends([*frame[key], *published[key]]) for key in ("clean", "robust"))
+    points_at = list(zip(frame["clean"], frame["robust"], strict=True))
+    frame = frame.assign(label_at=label_heights(points_at, x, y))
+    across = alt.X("clean:Q", title="clean accuracy, %", scale=alt.Scale(domain=x, nice=False), axis=WITHIN)
+    upward = alt.Y("robust:Q", title="robust accuracy, %", scale=alt.Scale(domain=y, nice=False), axis=WITHIN)
+    colour = alt.Color("branch:N", scale=COLOURS, legend=alt.Legend(title="branch", orient="top"))
+    base = alt.Chart(frame).encode(x=across, y=upward, color=colour)
+    front = alt.Chart(pareto_front(frame)).mark_line(strokeDash=[4, 4], color="#8a98a0")
+    points = base.mark_point(filled=True, size=110, opacity=0.95).encode(
+        shape=alt.Shape("branch:N", scale=SHAPES),
+        tooltip=[
+            alt.Tooltip("checkpoint:N"),
+            alt.Tooltip("branch:N"),
+            alt.Tooltip("design:N"),
+            alt.Tooltip("learned_from:N", title="learned from"),
+            alt.Tooltip("clean_interval:N", title="clean, 95 %"),
+            alt.Tooltip("robust_interval:N", title="robust, 95 %"),
+            alt.Tooltip("attack:N"),
+            alt.Tooltip("n:Q", format=","),
+        ],
+    )
+    layers: list[alt.Chart] = [
+        front.encode(x=across, y=upward, order="clean:Q"),
+        base.mark_rule(opacity=0.45, clip=True).encode(x="clean_low:Q", x2="clean_high:Q"),
+        base.mark_rule(opacity=0.45, clip=True).encode(y="robust_low:Q", y2="robust_high:Q"),
+        base.mark_text(align="left", dx=9, fontSize=12).encode(y="label_at:Q", text="short:N"),
+        points,
+    ]
+    if anchors:
+        apart = alt.Chart(published).encode(x=across, y=upward)
+        tooltip = [alt.Tooltip(f"{name}:N") for name in published]
+        layers.append(apart.mark_point(shape="cross", size=90, color="#8a98a0").encode(tooltip=tooltip))
+        layers.append(apart.mark_text(align="right", dx=-10, color="#8a98a0").encode(text="label:N"))
+    return alt.layer(*layers).properties(height=HEIGHT)
+
+
+def training_chart(log: pd.DataFrame) -> alt.Chart:
+    """Training accuracy by epoch, on clean batches and on those attacked in training; percent."""
+    kinds = {"clean_accuracy": "clean", "robust_accuracy": "adversarial"}
+    tidy = log.rename(columns=kinds).melt("epoch", list(kinds.values()), var_name="images", value_name="accuracy")
+    tidy = tidy.dropna(subset="accuracy").assign(accuracy=lambda frame: 100 * frame["accuracy"])
+    scale = alt.Scale(domain=list(kinds.values()), range=["#1b8ea3", "#e0681f"])
+    return (
+        alt.Chart(tidy)
+        .mark_line(point=alt.OverlayMarkDef(size=50))
+        .encode(
+            x=alt.X("epoch:O", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("accuracy:Q", title="right while training, %", scale=alt.Scale(domain=[0, 100])),
+            color=alt.Color("images:N", scale=scale, legend=alt.Legend(orient="top", title="images")),
+            tooltip=["epoch:O", "images:N", alt.Tooltip("accuracy:Q", format=".1f")],
+        )
+        .properties(height=240)
+    )
+
+
+def class_rows(card: api.ModelCard, branch: api.Branch) -> pd.DataFrame:
+    """One row a class and kind of one branch; percent with its 95 % interval. Empty for cards without breakdowns."""
+    rows: list[dict[str, object]] = []
+    for breakdown in card.breakdowns:
+        if breakdown.setting != api.branch_setting(branch):
+            continue
+        for name, n, correct in zip(card.classes, breakdown.class_n, breakdown.class_correct, strict=True):
+            if n == 0:
+                continue
+            i = api.wilson(correct, n)
+            rows.append({
+                "class": name, "kind": "clean" if breakdown.attack is None else "robust",
+                "accuracy": 100 * i.value, "low": 100 * i.low, "high": 100 * i.high, "n": n,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def class_chart(rows: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
+    """Clean and robust accuracy of each class with its interval, the least robust class first."""
+    order = rows.query("kind == 'robust'").sort_values("accuracy")["class"].tolist()
+    scale = alt.Scale(domain=["clean", "robust"], range=["#1b8ea3", "#e0681f"])
+    base = alt.Chart(rows).encode(
+        y=alt.Y("class:N", sort=order, title=None, axis=alt.Axis(labelOverlap=False)),
+        color=alt.Color("kind:N", scale=scale, legend=alt.Legend(orient="top", title=None)),
+    )
+    bars = base.mark_rule(strokeWidth=2, opacity=0.5).encode(x="low:Q", x2="high:Q")
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=alt.X("accuracy:Q", title="accuracy, %", scale=alt.Scale(domain=[0, 100])),
+        shape=alt.Shape("kind:N", scale=alt.Scale(domain=["clean", "robust"], range=["circle", "diamond"])),
+        tooltip=["class:N", "kind:N", alt.Tooltip("accuracy:Q", format=".1f"), alt.Tooltip("n:Q", title="images")],
+    )
+    return alt.layer(bars, points).properties(height=340)

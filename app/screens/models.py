@@ -1,0 +1,154 @@
+"""Models and data: the checkpoints with their figures, how each was made, and what they were trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import cache
+from app.charts import models
+from engine import api
+
+TEXT = Path(__file__).resolve().parents[1] / "text"
+NAMES = {"shapes": "shapes (built in)", "cifar10": "CIFAR-10"}
+COLUMNS: dict[str, Any] = {
+    "checkpoint": st.column_config.TextColumn(pinned=True, width=195),
+    "branch": st.column_config.TextColumn(width=95),
+    "clean": st.column_config.NumberColumn("clean", format="%.1f %%", width=75),
+    "clean_interval": st.column_config.TextColumn("95 % interval", width=105),
+    "robust": st.column_config.NumberColumn("robust", format="%.1f %%", width=75),
+    "robust_interval": st.column_config.TextColumn("95 % interval ", width=105),
+    "design": st.column_config.TextColumn(width=90),
+    "learned_from": st.column_config.TextColumn("learned from"),
+    "eps": st.column_config.TextColumn("eps", width=70),
+    "n": st.column_config.NumberColumn("n", format="localized", width=70),
+    "images_seen": st.column_config.NumberColumn("images seen", format="localized"),
+    "network": st.column_config.TextColumn(),
+    "minutes": st.column_config.NumberColumn("trained in", format="%.0f min"),
+}
+
+
+def overview(cards: list[api.ModelCard]) -> None:
+    """Scatter and table of one data set's checkpoints."""
+    rows = models.branch_rows(cards)
+    if rows.empty:
+        return
+    names = [name for name in NAMES if name in set(rows["data"])]
+    chosen = names[0]
+    if len(names) > 1:
+        chosen = st.segmented_control(
+            "Images", names, default=names[0], key="data", format_func=NAMES.__getitem__, required=True,
+            bind="query-params",
+        )  # fmt: skip
+    rows = rows.loc[rows["data"] == chosen]
+    published = chosen == "cifar10" and st.toggle("Published results", key="published", bind="query-params")
+    st.altair_chart(
+        models.scatter(rows, models.ANCHORS if published else ()),
+        alt="Clean against robust accuracy of every branch, with 95 % intervals; the table below holds the figures",
+    )
+    note = "Dashed: the branches that no other beats in both. Bars: 95 % Wilson intervals."
+    if published:
+        note += (
+            " Crosses: published results, drawn apart because they cannot be compared with ours: far larger networks, "
+            "a hundred times the training, the official test images. Point at one for its source."
+        )
+    st.caption(note)
+    st.dataframe(
+        rows[list(COLUMNS)], hide_index=True, width="stretch", column_config=COLUMNS, key=f"table_{chosen}"
+    )  # fmt: skip
+
+
+def calibration(card: api.ModelCard, branch: api.Branch) -> str:
+    """'2.1 points', or a dash."""
+    found = [b.ece for b in card.breakdowns if b.setting == api.branch_setting(branch) and b.ece is not None]
+    return f"{100 * found[0]:.1f} points" if found else "—"
+
+
+def one(card: api.ModelCard) -> None:
+    """How one checkpoint was made and where it fails; its command, weights and card."""
+    st.code(card.command, language=None)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("While it trained")
+        log = cache.training_log(card.name, card.weights_sha256)
+        if log is None:
+            st.caption("This checkpoint came without a training log.")
+        else:
+            st.altair_chart(models.training_chart(log), alt="Training accuracy by epoch, clean and attacked batches")
+            st.caption(
+                f"Means over the batches of an epoch, before each update; attacked as in training (PGD-"
+                f"{card.config.get('attack_steps', '?')}, eps rising to {api.eps_label(card.config['eps'])}). "
+                f"{card.images_seen:,} images, {card.wall_seconds / 60:.0f} minutes on {card.device}, seed "
+                f"{card.config.get('seed', '?')}."
+            )
+    with right:
+        st.subheader("Class by class")
+        branch = api.Branch.ADV
+        if not (card.norm_design.share_statistics and card.norm_design.share_parameters):
+            names = {name: branch for branch, name in models.BRANCHES.items()}
+            branch = names[
+                st.segmented_control("Branch", list(names), default="adversarial", key="branch", required=True)
+            ]
+        classes = models.class_rows(card, branch)
+        if classes.empty:
+            st.caption(f"Not measured yet: `python -m engine headline {card.name}`")
+        else:
+            st.altair_chart(models.class_chart(classes), alt="Clean and robust accuracy of every class")
+            st.caption(
+                f"Bars: 95 % intervals, {classes['n'].min()} to {classes['n'].max()} images a class. Expected "
+                f"calibration error on clean images: {calibration(card, branch)} (how far stated confidence and "
+                "accuracy lie apart, 15 bins)."
+            )
+    downloads = st.container(horizontal=True)
+    folder = api.checkpoint_folder(card.name)
+    downloads.download_button(
+        "Card", json.dumps(card.as_json(), indent=1), f"{card.name}.json", "application/json", on_click="ignore",
+        icon=":material/description:",
+    )  # fmt: skip
+    downloads.download_button(
+        "Weights", (folder / "weights.safetensors").read_bytes(), f"{card.name}.safetensors", on_click="ignore",
+        icon=":material/download:",
+    )  # fmt: skip
+    with st.expander("The whole card"):
+        st.json(card.as_json(), expanded=1)
+
+
+def official_line(cards: list[api.ModelCard]) -> pd.DataFrame:
+    """Figures on the official test images, where they were measured."""
+    rows = [
+        {
+            "checkpoint": card.name,
+            "branch": models.BRANCHES[branch],
+            **{kind: f"{100 * r.interval.value:.1f} % ({100 * r.interval.low:.1f} to {100 * r.interval.high:.1f})"
+               for r in card.official if r.setting == api.branch_setting(branch)
+               for kind in ["clean" if r.attack is None else "robust"]},
+            "n": card.official[0].n,
+        }
+        for card in cards if card.official for branch in api.Branch
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def page() -> None:
+    st.title("What was trained, and on what?")
+    st.markdown((TEXT / "models.md").read_text())
+    cards, problems = cache.cards()
+    for problem in problems:
+        st.caption(f":material/warning: {problem}")
+    if cards:
+        overview(cards)
+        official = official_line(cards)
+        if not official.empty:
+            with st.expander("On the official CIFAR-10 test images that are here"):
+                st.dataframe(official, hide_index=True, width="stretch")
+        st.header("One checkpoint")
+        name = st.selectbox("Checkpoint", [card.name for card in cards], key="card", bind="query-params")
+        one(next(card for card in cards if card.name == name))
+    st.markdown((TEXT / "data_and_limits.md").read_text())
+
+
+page()

@@ -1,0 +1,141 @@
+"""Models and data: every figure comes from a card, and the page opens whatever the checkpoints are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.charts.models import ANCHORS, branch_rows, class_rows, label_heights, pareto_front, scatter
+from engine import api
+from engine.cards import Breakdown
+from engine.checkpoint import save_card
+from tests.app.conftest import Explorer, run
+from tests.app.world import MAIN, drop_field, headline, write_swept
+from tests.support import write_checkpoint
+
+Use = Callable[[Path], None]
+SHIPPED = {card.name: card for card in api.list_cards()[0]}
+
+
+def models(explorer: Explorer) -> AppTest:
+    """The page as its link in the navigation opens it."""
+    return run(explorer().switch_page("screens/models.py"))
+
+
+def test_the_table_holds_the_figures_of_the_cards(explorer: Explorer) -> None:
+    table = models(explorer).dataframe[0].value
+    assert table["checkpoint"].tolist() == [MAIN, MAIN]
+    assert table["branch"].tolist() == ["clean", "adversarial"]
+    records = headline()
+    for row, (clean, robust) in zip(table.to_dict("records"), (records[:2], records[2:]), strict=True):
+        for kind, record in (("clean", clean), ("robust", robust)):
+            assert row[kind] == pytest.approx(100 * record.interval.value)
+            assert row[f"{kind}_interval"] == f"{100 * record.interval.low:.1f} to {100 * record.interval.high:.1f}"
+        assert (row["design"], row["network"], row["n"], row["images_seen"], row["eps"]) == (
+            "dual BN", "resnet14-s2", 1000, 120_000, "8/255",
+        )  # fmt: skip
+
+
+def test_a_network_with_one_branch_has_one_row_and_trades_says_so() -> None:
+    single = SHIPPED["shapes-single"]
+    rows = branch_rows([single, replace(single, config=single.config | {"loss": "trades", "beta": 6.0})])
+    assert rows["branch"].tolist() == ["shared", "shared"]
+    assert rows["learned_from"].tolist() == ["clean and attacked", "TRADES, beta 6"]
+    assert len(branch_rows(SHIPPED.values()).query("data == 'shapes'")) == 9
+
+
+def test_nothing_on_the_front_is_beaten_and_everything_off_it_is() -> None:
+    """Against the definition, on all pairs."""
+    frame = pd.DataFrame({"clean": [90, 80, 85, 80, 95, 60], "robust": [10, 50, 40, 30, 10, 50]})
+    front = set(pareto_front(frame).index)
+    assert front == {1, 2, 4}
+    points = list(zip(frame["clean"], frame["robust"], strict=True))
+    for index, (clean, robust) in enumerate(points):
+        beaten = any(c >= clean and r >= robust and (c, r) != (clean, robust) for c, r in points)
+        assert (index in front) != beaten
+
+
+def test_labels_never_stand_on_each_other() -> None:
+    points = [(97.0, 60.0), (97.1, 59.9), (97.2, 60.1), (50.0, 60.0)]
+    heights = label_heights(points, (0.0, 100.0), (0.0, 100.0))
+    assert heights[2] == 60.1
+    assert heights[3] == 60.0
+    near = sorted(heights[:3])
+    assert min(b - a for a, b in zip(near, near[1:], strict=False)) >= 14 / 265 * 100 - 1e-9
+
+
+def test_published_results_stand_apart_and_name_their_source() -> None:
+    rows = branch_rows(SHIPPED.values()).query("data == 'cifar10'")
+    with_anchors = json.dumps(scatter(rows, ANCHORS).to_dict())
+    without = json.dumps(scatter(rows, ()).to_dict())
+    for anchor in ANCHORS:
+        assert anchor.label in with_anchors
+        assert anchor.label not in without
+        assert "arXiv" in anchor.source
+
+
+def test_classes_are_counted_as_the_card_says(
+    explorer: Explorer, use_checkpoints: Use, tmp_path: Path
+) -> None:  # fmt: skip
+    folder = write_swept(tmp_path, MAIN)
+    card = api.load_card(folder)
+    setting, attack = api.branch_setting(api.Branch.ADV), api.pgd(20, api.MAIN_EPS)
+    clean = Breakdown(setting, None, (100,) * 10, tuple(range(90, 100)), 0.0212)
+    robust = Breakdown(setting, attack, (100,) * 10, tuple(range(40, 50)), None)
+    card = replace(card, breakdowns=(clean, robust))
+    save_card(folder, card)
+    rows = class_rows(card, api.Branch.ADV)
+    assert rows.query("kind == 'robust'")["accuracy"].tolist() == pytest.approx(list(range(40, 50)))
+    assert class_rows(card, api.Branch.CLEAN).empty
+    use_checkpoints(tmp_path)
+    at = models(explorer)
+    assert any("calibration error on clean images: 2.1 points" in caption.value for caption in at.caption)
+    at.segmented_control(key="branch").set_value("clean")
+    assert any(f"python -m engine headline {MAIN}" in caption.value for caption in run(at).caption)
+
+
+def test_a_card_can_be_chosen_read_whole_and_taken_away(explorer: Explorer) -> None:
+    at = models(explorer)
+    for card in api.list_cards()[0]:
+        at.selectbox(key="card").set_value(card.name)
+        run(at)
+        assert at.code[0].value == card.command
+        assert json.loads(at.json[0].value) == json.loads(json.dumps(card.as_json()))
+        assert len(at.get("download_button")) == 2
+
+
+def test_a_damaged_log_is_left_out(explorer: Explorer, use_checkpoints: Use, tmp_path: Path) -> None:
+    folder = write_swept(tmp_path, MAIN)
+    (folder / "log.csv").write_text("nonsense\n1")
+    use_checkpoints(tmp_path)
+    assert any("without a training log" in caption.value for caption in models(explorer).caption)
+
+
+def test_data_limits_and_licence_are_stated(explorer: Explorer) -> None:
+    text = "\n".join(markdown.value for markdown in models(explorer).markdown)
+    for part in ("## Data", "## Limits", "licence", "python -m engine data download cifar10"):
+        assert part in text
+
+
+def test_damaged_cards_are_named_beside_the_table(explorer: Explorer, use_checkpoints: Use, tmp_path: Path) -> None:
+    write_swept(tmp_path, MAIN)
+    drop_field(write_checkpoint(tmp_path, "broken") / "card.json", "design")
+    use_checkpoints(tmp_path)
+    at = models(explorer)
+    assert any("broken/card.json lacks 'design'" in caption.value for caption in at.caption)
+    assert set(at.dataframe[0].value["checkpoint"]) == {MAIN}
+
+
+def test_without_checkpoints_the_page_still_tells_about_the_data(
+    explorer: Explorer, use_checkpoints: Use, tmp_path: Path
+) -> None:
+    use_checkpoints(tmp_path)
+    at = models(explorer)
+    assert not at.dataframe
+    assert at.title[0].value == "What was trained, and on what?"
