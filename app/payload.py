@@ -116,14 +116,19 @@ def provenance(shown: Shown, selection: Selection, found: Sources) -> str:
     )
 
 
+def axis(slide: str, design: api.NormDesign) -> Axis:
+    """What the slider moves: where the branches share all AP and differ in their heads, lambda moves the head."""
+    if slide == "ns":
+        return Axis("normalization statistics (NS)", "clean NS", "adversarial NS")
+    return Axis() if design.share_head else Axis("linear head", "clean head", "adversarial head")
+
+
 def build(shown: Shown, selection: Selection, found: Sources, start: Start, images_message: str) -> BlendPayload:
     """The component's payload; `found.clean` must be there."""
     assert found.clean is not None
     stops = common_stops(found)
     attack = selection.engine_attack
     images = _images(shown, found.strip, attack is not None) if found.strip is not None else None
-    names = ("clean AP", "adversarial AP") if selection.slide == "ap" else ("clean NS", "adversarial NS")
-    title = "affine parameters (AP)" if selection.slide == "ap" else "normalization statistics (NS)"
     robust = found.robust if attack is not None else None
     return BlendPayload(
         stops=stops,
@@ -131,7 +136,7 @@ def build(shown: Shown, selection: Selection, found: Sources, start: Start, imag
         attack=attack.label if attack else "no attack",
         statistics=selection.held_label,
         provenance=provenance(shown, selection, found),
-        axis=Axis(title, *names),
+        axis=axis(selection.slide, shown.card.norm_design),
         images=images,
         images_message=images_message,
         layers=layers(shown, selection, found.track, stops),

@@ -31,6 +31,18 @@ EPS = {"2/255": 2, "4/255": 4, "8/255": 8, "16/255": 16}
 DEFAULTS = {"slide": "affine", "ns": "re-estimated", "ap": "adversarial", "attack": "PGD-10", "eps": "8/255"}
 PREFERRED = "shapes-dual-bn"
 
+DESIGN_NOTES = {
+    "single": "This network has **one** set of scales, shifts and statistics for all images: the slider has nothing to "
+    "move, and the curves are flat. It is here to compare with.",
+    "dual-ns": "In this network the branches share their scales and shifts and have their **own statistics**: moving "
+    "the affine parameters changes nothing. Let the slider move the statistics.",
+    "dual-ap": "In this network the branches have their **own scales and shifts** and share their statistics: moving "
+    "the statistics changes nothing.",
+    "dual-linear": "In this network the branches share every batch-norm layer and have only their **own linear head** "
+    "each: two tasks on the same features. The slider moves the head.",
+}
+"""Design -> what the slider can and cannot move, where that is not what the page's first sentence says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

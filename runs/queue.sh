@@ -11,5 +11,8 @@ for name in "$@"; do
   if [ ! -f "$folder/weights.safetensors" ] || [ -f "$folder/.state.safetensors" ]; then
     nice "$python" -m engine train "$folder/train.toml" --resume --threads 1 ${DATA_ARGS:-} 2>>"runs/$name.log"
   fi
+  if [ -n "${HEADLINE_ARGS:-}" ]; then
+    nice "$python" -m engine headline "$name" --threads 1 $HEADLINE_ARGS ${DATA_ARGS:-} 2>>"runs/$name.log"
+  fi
   nice "$python" -m engine sweep "$name" --threads 1 ${SWEEP_ARGS:-} ${DATA_ARGS:-} 2>>"runs/$name.log"
 done

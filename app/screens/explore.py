@@ -16,6 +16,7 @@ from app.payload import MAGNIFY, Shown, Sources, accuracy_at, sources
 from app.selection import (
     ATTACKS,
     DEFAULTS,
+    DESIGN_NOTES,
     EPS,
     HELD,
     PREFERRED,
@@ -79,7 +80,7 @@ def header() -> None:
                 st.caption(preset.claim)
         copy_link(key="copy")
     st.markdown(
-        "Trained on clean and on attacked images at once, this network keeps **two sets of scales and shifts** in "
+        "Trained on clean and on attacked images at once, a network can keep **two sets of scales and shifts** in "
         "every batch-norm layer: one for each. Slide from one set to the other; every other weight stays as it is."
     )
 
@@ -230,6 +231,8 @@ def page() -> None:
         return
     for note in (*problems, *shown.notes):
         st.caption(f":material/warning: {note}")
+    if shown.card.design in DESIGN_NOTES:
+        st.markdown(f":material/info: {DESIGN_NOTES[shown.card.design]}")
     preset: Preset | None = st.session_state.get("preset")
     if preset is not None and preset.shows(selection):
         st.markdown(f":material/science: **{preset.title}.** {preset.claim}")
