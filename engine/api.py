@@ -61,6 +61,7 @@ from engine.values import (
     parse_fraction,
     wilson,
 )
+from engine.watch import Film, Surface, Transfer, film, spectrum, surface, transfer
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 SEED = 0
@@ -145,6 +146,9 @@ __all__ = [
     "ImageSet",
     "InputError",
     "Interval",
+    "Transfer",
+    "Surface",
+    "Film",
     "LayerMix",
     "LogitsFn",
     "ModelCard",
@@ -193,5 +197,9 @@ __all__ = [
     "strip_key",
     "sweep_header",
     "wasserstein1",
+    "film",
+    "spectrum",
+    "surface",
+    "transfer",
     "wilson",
 ]

@@ -21,7 +21,7 @@ LAYERS = (
     ("files",),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
-    ("checkpoint", "evaluation", "sweep", "strip", "gaps", "explain"),
+    ("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "explain"),
     ("training", "experiments"),
     ("api", "cli", "__main__"),
 )
@@ -31,6 +31,9 @@ STDLIB_ONLY = {"values", "files"}
 # The only imports between neighbours of one layer: (who, whom).
 NEIGHBOURS = {
     ("sweep", "evaluation"),
+    ("headline", "evaluation"),
+    ("headline", "sweep"),
+    ("watch", "evaluation"),
     ("strip", "evaluation"),
     ("gaps", "evaluation"),
     ("experiments", "training"),
