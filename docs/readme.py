@@ -33,13 +33,12 @@ def accuracy(record: api.EvalRecord | None) -> str:
 def row(card: api.ModelCard) -> list[str]:
     """One checkpoint; a single BN has one branch, which stands in both places."""
     records = headline(card)
-    images = {0.0: "attacked", 1.0: "clean"}.get(card.config["alpha"], "clean and attacked")
     link = f"[{card.name}](checkpoints/{card.name}/card.json)"
     clean = [accuracy(records.get(f"clean {role}")) for role in ("clean", "robust")]
     if card.design == "single":
         clean = ["the same", "the same"]
     adversarial = [accuracy(records.get(f"adv {role}")) for role in ("clean", "robust")]
-    return [link, card.norm_design.label, images, api.eps_label(card.config["eps"]), *clean, *adversarial]
+    return [link, card.norm_design.label, card.learned_from, api.eps_label(card.config["eps"]), *clean, *adversarial]
 
 
 def block(cards: Sequence[api.ModelCard]) -> str:

@@ -126,6 +126,16 @@ class ModelCard:
     def norm_design(self) -> NormDesign:
         return DESIGNS[self.design]
 
+    @property
+    def learned_from(self) -> str:
+        """What the training loss saw, for people; '–' where the card does not say."""
+        config = self.config
+        if config.get("loss") == "trades":
+            return f"TRADES, beta {config.get('beta', 6):g}"
+        alpha = config.get("alpha")
+        kind = "–" if alpha is None else {0.0: "attacked", 1.0: "clean"}.get(alpha, "clean and attacked")
+        return kind + (", clean statistics for both" if config.get("batch") == "crossed" else "")
+
     def as_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         lists = {name: [item.as_json() for item in plain[name]] for name in ("records", "breakdowns", "official")}

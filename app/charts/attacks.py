@@ -88,6 +88,7 @@ def surface_figure(found: api.Surface, dark: bool) -> go.Figure:
     )  # fmt: skip
     figure = go.Figure([landscape, marks])
     axes: dict[str, object] = {f"{axis}axis_title": title for axis, title in zip("xyz", AXES, strict=True)}
-    axes |= {"aspectmode": "cube", "camera_eye": {"x": 1.5, "y": -1.6, "z": 0.9}}
+    axes |= {"aspectmode": "cube", "camera_eye": {"x": 1.3, "y": -1.4, "z": 0.8}}
+    axes["camera_center"] = {"z": -0.15}
     figure.update_layout(height=440, margin={"l": 0, "r": 0, "t": 0, "b": 0}, scene=axes)
     return figure

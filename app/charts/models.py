@@ -34,15 +34,6 @@ ANCHORS = (
 )
 
 
-def learned_from(card: api.ModelCard) -> str:
-    """What the loss saw."""
-    if card.config.get("loss") == "trades":
-        return f"TRADES, beta {card.config['beta']:g}"
-    alpha = card.config.get("alpha")
-    kind = "—" if alpha is None else {0.0: "attacked", 1.0: "clean"}.get(alpha, "clean and attacked")
-    return kind + (", clean statistics for both" if card.config.get("batch") == "crossed" else "")
-
-
 def branch_rows(cards: Iterable[api.ModelCard]) -> pd.DataFrame:
     """One row a checkpoint and branch that has both figures; accuracies and interval ends in percent."""
     rows: list[dict[str, object]] = []
@@ -60,7 +51,7 @@ def branch_rows(cards: Iterable[api.ModelCard]) -> pd.DataFrame:
                 row[f"{key}_interval"] = f"{100 * i.low:.1f} to {100 * i.high:.1f}"
             attack = of[True].attack
             rows.append(row | {
-                "design": card.norm_design.label, "learned_from": learned_from(card),
+                "design": card.norm_design.label, "learned_from": card.learned_from,
                 "eps": api.eps_label(card.config["eps"]), "attack": attack.label if attack else "", "n": of[True].n,
                 "data": card.data["name"], "network": card.architecture, "images_seen": card.images_seen,
                 "minutes": card.wall_seconds / 60,
