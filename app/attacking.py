@@ -124,6 +124,12 @@ def matrix(bench: api.Bench, asked: Asked, progress: Progress) -> list[api.Trans
     return list(api.transfer(bench, asked.settings, asked.attack, N_CURVE, api.SEED, progress))
 
 
+def doubts(bench: api.Bench, asked: Asked, progress: Progress) -> list[api.Flag]:
+    """Checks of the attack at the last setting; transfer from the others."""
+    *others, setting = asked.settings
+    return list(api.suspicions(bench, setting, asked.attack, N_CURVE, api.SEED, others, progress=progress))
+
+
 def name(setting: api.NormSetting) -> str:
     return f"λ = {setting.affine:g}"
 

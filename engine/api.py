@@ -25,6 +25,7 @@ from engine.features import affine_gaps, stored_gaps, wasserstein1
 from engine.gaps import Track, load_tracks
 from engine.norm import at, dual_layers
 from engine.strip import Strip, load_strips, make_strip
+from engine.suspicion import Flag, suspicions
 from engine.sweep import (
     LINES,
     MAIN_EPS,
@@ -149,6 +150,7 @@ __all__ = [
     "Transfer",
     "Surface",
     "Film",
+    "Flag",
     "LayerMix",
     "LogitsFn",
     "ModelCard",
@@ -200,6 +202,7 @@ __all__ = [
     "film",
     "spectrum",
     "surface",
+    "suspicions",
     "transfer",
     "wilson",
 ]

@@ -87,6 +87,14 @@ KEYS = {
 }  # fmt: skip
 
 
+def test_evaluate_that_distrusts_itself(run: Run, capsys: pytest.CaptureFixture[str], root: Path) -> None:
+    value = run(*EVALUATE[:-2], *PGD, "--check")
+    assert {"name", "fired", "value", "sentence"} == value["suspicions"][0].keys()
+    assert len(value["suspicions"]) == 7
+    assert main([*EVALUATE, "--check", "--root", str(root)]) == 2
+    assert "--check examines a white-box attack" in capsys.readouterr().err
+
+
 def test_evaluate_clean(run: Run, root: Path) -> None:
     value = run(*EVALUATE)
     setting = NormSetting(0.5, Stored(1.0))

@@ -21,7 +21,7 @@ LAYERS = (
     ("files",),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
-    ("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "explain"),
+    ("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "suspicion", "explain"),
     ("training", "experiments"),
     ("api", "cli", "__main__"),
 )
@@ -34,6 +34,7 @@ NEIGHBOURS = {
     ("headline", "evaluation"),
     ("headline", "sweep"),
     ("watch", "evaluation"),
+    ("suspicion", "evaluation"),
     ("strip", "evaluation"),
     ("gaps", "evaluation"),
     ("experiments", "training"),

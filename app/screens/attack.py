@@ -140,6 +140,20 @@ def strength(shown: Shown, shot: Shot) -> None:
         st.altair_chart(attacks.matrix_chart(rows), alt="Accuracy by crafting and judging lambda")
 
 
+def trust(shown: Shown, shot: Shot) -> None:
+    """Signs that the attack is too weak for the accuracy it reports."""
+    st.subheader("Can this attack be trusted?")
+    st.caption(
+        f"Robust accuracy is what an attack did not find. These checks try to catch the attack at "
+        f"{attacking.name(shot.settings[1])} missing something."
+    )
+    asked = Asked(shown.card.weights_sha256, "checks", shot.settings, shot.attack)
+    flags: list[api.Flag] | None = on_demand(shown, asked, "Checking ...", attacking.doubts)
+    for flag in flags or ():
+        icon = ":orange[:material/warning:]" if flag.fired else ":green[:material/check:]"
+        st.markdown(f"{icon} {flag.sentence}")
+
+
 def page() -> None:
     st.title("What does an attack do, step by step?")
     st.markdown(
@@ -170,6 +184,7 @@ def page() -> None:
         watch(shown, shot)
         landscape(shown, shot)
         strength(shown, shot)
+        trust(shown, shot)
     except api.InputError as error:
         st.warning(str(error))
 

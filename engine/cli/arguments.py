@@ -78,6 +78,7 @@ def _attack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--step-size", help="default: eps/4")
     parser.add_argument("--restarts", type=int, default=1)
+    parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
     parser.add_argument("--seed", type=int, default=api.SEED)
 
 

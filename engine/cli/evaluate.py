@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine.gaps import make_track, save_tracks
 from engine.strip import save_strips
 from engine.sweep import STOPS, STRIP_ATTACKS, canonical_on, distinct_lines, strip_key
 
-N_STRIP, N_GAPS = 8, 256
+N_STRIP, N_GAPS, N_CHECK = 8, 256, 200
 
 
 def set_threads(arguments: argparse.Namespace) -> None:
@@ -77,6 +78,16 @@ def run(arguments: argparse.Namespace) -> None:
         attack = api.PGD(attack.threat, attack.steps, attack.step_size, attack.n_restarts, attack.random_start)
     with progress("evaluate") as callback:
         record = bench.evaluate(setting, attack, arguments.n, arguments.seed, craft, callback)
+    flags: list[api.Flag] = []
+    if arguments.check:
+        if attack is None or craft is not None:
+            raise api.InputError(
+                "--check examines a white-box attack: name one by --attack, without --craft-ap or --craft-ns."
+            )
+        others = [api.branch_setting(b) for b in api.Branch if api.branch_setting(b) != setting]
+        with progress("check") as callback:
+            n = min(N_CHECK, arguments.n)
+            flags = list(api.suspicions(bench, setting, attack, n, arguments.seed, others, progress=callback))
     interval = record.interval
     value: dict[str, Any] = {
         "checkpoint": card.name,
@@ -96,8 +107,11 @@ def run(arguments: argparse.Namespace) -> None:
         "device": str(bench.device),
         "seconds": round(time.monotonic() - started, 3),
     }
+    if arguments.check:
+        value["suspicions"] = [asdict(flag) for flag in flags]
     kind = "clean" if attack is None else attack.label + (", white-box" if record.white_box else ", transfer")
-    show(value, arguments.json, card.name, ["accuracy", "of"], [[percent(interval), kind]])
+    checks = [["suspicious" if flag.fired else "fine", flag.sentence] for flag in flags]
+    show(value, arguments.json, card.name, ["accuracy", "of"], [[percent(interval), kind], *checks])
 
 
 def run_sweep(arguments: argparse.Namespace) -> None:

@@ -98,6 +98,15 @@ def test_figures_are_computed_on_a_click_and_kept(explorer: Explorer, kind: str)
     assert f"go_{kind}" not in [button.key for button in at.button]
 
 
+@pytest.mark.usefixtures("small", "clear_results")
+def test_checks_are_said_in_sentences(explorer: Explorer) -> None:
+    at = attack_page(explorer)
+    at.button(key="go_checks").click()
+    text = "\n".join(markdown.value for markdown in run(at).markdown)
+    assert text.count(":material/check:") + text.count(":material/warning:") == 6
+    assert "have a gradient to follow" in text or "no gradient to follow" in text
+
+
 def test_films_are_the_attack_of_the_engine(shown: Shown) -> None:
     assert shown.bench is not None
     shots = attacking.films(shown, SHOT)
