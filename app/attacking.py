@@ -27,10 +27,10 @@ CORNERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One image, one attack, two settings: what the film, the surface and the exports show."""
+    """One image and one attack at some settings, usually two: what film, surface and exports show."""
 
     weights_sha256: str
-    settings: tuple[api.NormSetting, api.NormSetting]
+    settings: tuple[api.NormSetting, ...]
     attack: api.PGD
     index: int
 
@@ -56,36 +56,42 @@ def quick_slot() -> Generator[None]:
 
 def films(shown: Shown, shot: Shot) -> tuple[api.Film, ...]:
     """The attack at both settings, from the same start. InputError where a setting is impossible."""
-    assert shown.bench is not None
-    key = (shot, "films")
-    if key not in results():
-        images = torch.from_numpy(shown.bench.test.images[shot.index]).to(shown.bench.device, torch.float32) / 255
-        label = int(shown.bench.test.labels[shot.index])
-        with quick_slot():
-            made: list[api.Film] = []
-            for setting in shot.settings:
-                view, craft = networks_at(shown.bench, shot.weights_sha256, setting)
-                generator = api.seeded(api.SEED, shot.index)
-                made.append(api.film(view, shot.attack, images, label, generator=generator, craft=craft))
-        remember(key, tuple(made))
-    return results()[key]
+    return tuple(_one_film(shown, replace(shot, settings=(setting,))) for setting in shot.settings)
 
 
 def surfaces(shown: Shown, shot: Shot) -> tuple[api.Surface, ...]:
     """The loss around the image at both settings, along each setting's own attack."""
-    assert shown.bench is not None
-    key = (shot, "surfaces")
-    if key not in results():
-        shots = films(shown, shot)
+    return tuple(_one_surface(shown, replace(shot, settings=(setting,))) for setting in shot.settings)
+
+
+def _one_film(shown: Shown, shot: Shot) -> api.Film:
+    key = (shot, "film")
+    made: api.Film | None = results().get(key)
+    if made is None:
+        assert shown.bench is not None
+        image = torch.from_numpy(shown.bench.test.images[shot.index]).to(shown.bench.device, torch.float32) / 255
+        label = int(shown.bench.test.labels[shot.index])
+        generator = api.seeded(api.SEED, shot.index)
         with quick_slot():
-            made: list[api.Surface] = []
-            for setting, one in zip(shot.settings, shots, strict=True):
-                view, _ = networks_at(shown.bench, shot.weights_sha256, setting)
-                image, last = (torch.from_numpy(one.images[at]).to(shown.bench.device) for at in (0, -1))
-                generator = api.seeded(api.SEED, shot.index)
-                made.append(api.surface(view, image, one.label, last - image, RADIUS, N_SURFACE, generator=generator))
-        remember(key, tuple(made))
-    return results()[key]
+            view, craft = networks_at(shown.bench, shot.weights_sha256, shot.settings[0])
+            made = api.film(view, shot.attack, image, label, generator=generator, craft=craft)
+        remember(key, made)
+    return made
+
+
+def _one_surface(shown: Shown, shot: Shot) -> api.Surface:
+    key = (shot, "surface")
+    made: api.Surface | None = results().get(key)
+    if made is None:
+        assert shown.bench is not None
+        one = _one_film(shown, shot)
+        image, last = (torch.from_numpy(one.images[at]).to(shown.bench.device) for at in (0, -1))
+        generator = api.seeded(api.SEED, shot.index)
+        with quick_slot():
+            view, _ = networks_at(shown.bench, shot.weights_sha256, shot.settings[0])
+            made = api.surface(view, image, one.label, last - image, RADIUS, N_SURFACE, generator=generator)
+        remember(key, made)
+    return made
 
 
 Progress = Callable[[int, int], None]

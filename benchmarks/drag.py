@@ -74,6 +74,27 @@ LIVE = """text => {
   });
 }"""
 
+# The same for the first pane's heading in the film component, which lives in a shadow root.
+FILM = """(film, text) => {
+  window.live = new Promise(done => {
+    let start = 0;
+    addEventListener('keydown', () => start = performance.now(), {once: true, capture: true});
+    const look = () => {
+      if (film.querySelector('h3').textContent !== text) return requestAnimationFrame(look);
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => done(performance.now() - start);
+      requestAnimationFrame(() => channel.port2.postMessage(0));
+    };
+    look();
+  });
+}"""
+RATE = """async film => {
+  const start = performance.now();
+  const first = Number(film.dataset.frame);
+  await new Promise(done => setTimeout(done, 700));
+  return (Number(film.dataset.frame) - first) / (performance.now() - start) * 1000;
+}"""
+
 
 def payload_kilobytes(checkpoint: str) -> float:
     """Size of the component's payload as JSON, with the shipped sweep and images."""
@@ -112,6 +133,22 @@ def first_paint(page: Page, address: str) -> float:
     return elapsed
 
 
+def film_figures(page: Page, address: str) -> tuple[list[float], float]:
+    """Milliseconds from a key on the left slider to the painted new film, and frames a second while it plays."""
+    page.goto(address + "/attack")
+    page.locator(".film input").wait_for(timeout=120_000)
+    wait_idle(page)
+    page.get_by_test_id("stSlider").first.locator("input").focus()
+    times: list[float] = []
+    for step in range(1, 7):
+        page.locator(".film").evaluate(FILM, f"λ = {0.05 * step:g}")
+        page.keyboard.press("ArrowRight")
+        times.append(page.evaluate("() => window.live"))
+        wait_idle(page)
+    page.get_by_role("button", name="Play the attack").click()
+    return times[1:], page.locator(".film").evaluate(RATE)
+
+
 def resident_megabytes(port: str) -> float:
     """Memory of the server process that listens on the port."""
     for status in Path("/proc").glob("[0-9]*/status"):
@@ -145,6 +182,9 @@ def measure() -> dict[str, str]:
         wait_idle(page)
         live = live_milliseconds(page)
         figures["live attack, release to painted"] = f"median {median(live):.0f} ms, max {max(live):.0f} ms"
+        film, rate = film_figures(page, server.url)
+        figures["film of an attack, key to painted"] = f"median {median(film):.0f} ms, max {max(film):.0f} ms"
+        figures["film while it plays"] = f"{rate:.0f} frames a second"
         page.goto(server.url + "/?model=shapes-dual-ap")
         page.locator(HANDLE).wait_for(timeout=120_000)
         wait_idle(page)
