@@ -87,10 +87,12 @@ def test_a_plan_drops_what_a_design_makes_constant() -> None:
     assert {name: len(found) for name, found in settings.items()} == {
         "single": 1 + 1,  # stored, and re-estimated
         "dual-ap": n_stops + n_stops,
+        "dual-linear": n_stops + n_stops,  # its heads stand where the others have their AP
         "dual-ns": n_stops + 1,
         "dual-bn": 4 * n_stops - 4 + n_stops,
     }
-    assert planes == {"single": 1, "dual-ap": len(PLANE), "dual-ns": len(PLANE), "dual-bn": n_plane}
+    one_way = dict.fromkeys(("dual-ap", "dual-ns", "dual-linear"), len(PLANE))
+    assert planes == {"single": 1, "dual-bn": n_plane} | one_way
     extra = {(p.setting.affine, p.attack) for p in plan(DUAL_BN, 1000, 500) if p.attack == pgd(20, 8 / 255)}
     assert {affine for affine, _ in extra} == set(COARSE)
 
