@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import cache
 from app.charts import models
+from app.selection import PREFERRED
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -146,7 +147,9 @@ def page() -> None:
             with st.expander("On the official CIFAR-10 test images that are here"):
                 st.dataframe(official, hide_index=True, width="stretch")
         st.header("One checkpoint")
-        name = st.selectbox("Checkpoint", [card.name for card in cards], key="card", bind="query-params")
+        names = [card.name for card in cards]
+        first = names.index(PREFERRED) if PREFERRED in names else 0
+        name = st.selectbox("Checkpoint", names, first, key="card", bind="query-params")
         one(next(card for card in cards if card.name == name))
     st.markdown((TEXT / "data_and_limits.md").read_text())
 
