@@ -34,7 +34,7 @@ def resized(attack: Attack, eps: float) -> Attack:
     """The same attack at another eps; PGD's step size keeps its ratio to eps."""
     threat = replace(attack.threat, eps=eps)
     if isinstance(attack, PGD):
-        return replace(attack, threat=threat, step_size=attack.step_size * eps / attack.threat.eps)
+        return replace(attack, threat=threat, step_size=attack.step_size * (eps / attack.threat.eps))
     return replace(attack, threat=threat)
 
 
@@ -74,7 +74,7 @@ def minimal_eps(
             )
             with torch.no_grad():
                 wrong = logits_fn(found).float().argmax(1) != labels[where]
-            used = torch.where(wrong, size(attack.threat, found - images[where]), math.inf)
+            used = torch.where(wrong, size(attack.threat, found - images[where]).float(), math.inf)
             smaller = used < eps[where]
             best = best.index_copy(0, where[smaller], found[smaller])
             eps = eps.index_copy(0, where, torch.minimum(eps[where], used))

@@ -67,7 +67,7 @@ def sizes(threat: ThreatModel, delta: Tensor) -> Tensor:
 
 
 @functools.cache
-def shipped(n: int = 110) -> tuple[nn.Module, LogitsFn, Tensor, Tensor]:
+def shipped(n: int = 105) -> tuple[nn.Module, LogitsFn, Tensor, Tensor]:
     """The adversarial branch of shapes-dual-bn: judge, folded network to craft with, images it gets right, labels."""
     bench, _ = open_bench("shapes-dual-bn", torch.device("cpu"), n=n)
     judge = bench.view(branch_setting(Branch.ADV))
