@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from engine.attacks import PGD, attack_from_json
+from engine.attacks import Attack, attack_from_json
 from engine.values import DESIGNS, InputError, Interval, NormDesign, NormSetting, wilson
 
 SCHEMA = 1
@@ -28,7 +28,7 @@ class EvalRecord:
     """
 
     setting: NormSetting
-    attack: PGD | None
+    attack: Attack | None
     attack_setting: NormSetting | None
     n: int
     n_correct: int
@@ -74,7 +74,7 @@ class Breakdown:
     """
 
     setting: NormSetting
-    attack: PGD | None
+    attack: Attack | None
     class_n: tuple[int, ...]
     class_correct: tuple[int, ...]
     ece: float | None

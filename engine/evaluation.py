@@ -9,13 +9,13 @@ Usage::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from engine.attacks import PGD, LogitsFn
+from engine.attacks import PGD, Attack, LogitsFn
 from engine.cards import EvalRecord
 from engine.data.base import ImageSet, Progress
 from engine.norm import at, channels_last, fold
@@ -93,7 +93,7 @@ class Bench:
     def evaluate(
         self,
         setting: NormSetting,
-        attack: PGD | None,
+        attack: Attack | None,
         n: int,
         seed: int,
         attack_setting: NormSetting | None = None,
@@ -109,7 +109,7 @@ class Bench:
     def evaluate_many(
         self,
         setting: NormSetting,
-        attacks: list[PGD | None],
+        attacks: Sequence[Attack | None],
         n: int,
         seed: int,
         attack_setting: NormSetting | None = None,
@@ -125,7 +125,7 @@ class Bench:
     def correct(
         self,
         setting: NormSetting,
-        attacks: list[PGD | None],
+        attacks: Sequence[Attack | None],
         n: int,
         seed: int,
         attack_setting: NormSetting | None = None,

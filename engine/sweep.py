@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.attacks import PGD, fgsm
+from engine.attacks import PGD, Attack, fgsm
 from engine.cards import EvalRecord, ModelCard
 from engine.data.base import ImageSet
 from engine.evaluation import Bench
@@ -151,7 +151,7 @@ def sweep_header(path: Path) -> dict[str, Any]:
 def run_sweep(path: Path, bench: Bench, head: dict[str, Any], points: Iterable[Point]) -> Iterator[tuple[int, int]]:
     """Computes what is missing and yields (done, total) after each record, which is then safely on disk."""
     points = list(points)
-    have: set[tuple[NormSetting, PGD | None, int]] = set()
+    have: set[tuple[NormSetting, Attack | None, int]] = set()
     if path.exists():
         have = {(r.setting, r.attack, r.n) for r in load_sweep(path, head)}
         found, lines = _read(path)

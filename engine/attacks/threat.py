@@ -18,6 +18,17 @@ def _norms(x: Tensor) -> Tensor:
     return x.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
 
 
+def absolute_sum(x: Tensor) -> Tensor:
+    """L1 norm of each image, (n, 1, 1, 1), never zero."""
+    return x.flatten(1).abs().sum(1).clamp_min(1e-12).view(-1, 1, 1, 1)
+
+
+def size(threat: ThreatModel, delta: Tensor) -> Tensor:
+    """Size (n,) of perturbations (n, c, h, w) in the norm of the threat model, pixels in [0, 1]."""
+    flat = delta.flatten(1)
+    return flat.abs().amax(1) if threat.norm == "Linf" else flat.norm(dim=1)
+
+
 def project(threat: ThreatModel, images: Tensor, candidate: Tensor) -> Tensor:
     """The candidate (n, c, h, w) brought into the eps-ball around `images`, then into [0, 1]."""
     delta = candidate - images
