@@ -22,6 +22,7 @@ from engine import api
 Floats = npt.NDArray[np.float32]
 MAGNIFY, EDGE, N_SURFACE, RADIUS = 8, 1, 21, 2.0
 N_CURVE, LEVELS, STEP_COUNTS = 200, (0, 1, 2, 4, 6, 8, 12, 16, 24, 32), (1, 2, 5, 10, 20, 40)
+N_QUERIES, N_DISTANCE, FARTHEST = 500, 64, 32
 CORNERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -133,7 +134,27 @@ def matrix(bench: api.Bench, asked: Asked, progress: Progress) -> list[api.Trans
 def doubts(bench: api.Bench, asked: Asked, progress: Progress) -> list[api.Flag]:
     """Checks of the attack at the last setting; transfer from the others."""
     *others, setting = asked.settings
-    return list(api.suspicions(bench, setting, asked.attack, N_CURVE, api.SEED, others, progress=progress))
+    black_box = api.Square(asked.attack.threat, N_QUERIES, stop="success")
+    return list(api.suspicions(bench, setting, asked.attack, N_CURVE, api.SEED, others, black_box, progress))
+
+
+def distances(bench: api.Bench, asked: Asked, progress: Progress) -> list[tuple[str, float]]:
+    """(setting, smallest eps in 1/255) of each image that the attack fools within 32/255; infinite for the others."""
+    attack = replace(
+        asked.attack, threat=api.ThreatModel("Linf", FARTHEST / 255), step_size=FARTHEST / 255 / 4, stop="success"
+    )
+    rows: list[tuple[str, float]] = []
+    for done, setting in enumerate(asked.settings):
+        craft = api.crafting_network(bench.view(setting))
+        images, labels = (tensor.to(bench.device) for tensor in bench.test.tensors(0, N_DISTANCE))
+
+        def within(step: int, total: int, before: int = done) -> None:
+            progress(before * total + step, len(asked.settings) * total)
+
+        generator = api.seeded(api.SEED, 0)
+        found = api.minimal_eps(attack, craft, images, labels, generator=generator, progress=within)
+        rows += [(name(setting), 255 * eps) for eps in found.eps.tolist()]
+    return rows
 
 
 def name(setting: api.NormSetting) -> str:

@@ -87,12 +87,30 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "extra", "label"),
+    [
+        ("apgd", ["--steps", "3", "--loss", "dlr"], "APGD"),
+        ("fab", ["--steps", "2"], "FAB"),
+        ("square", ["--queries", "5"], "Square"),
+        ("quick", [], "Auto"),
+    ],
+)
+def test_evaluate_by_every_attack(run: Run, name: str, extra: list[str], label: str) -> None:
+    value = run(*EVALUATE[:-2], "--attack", name, "--eps", "8/255", *extra)
+    clean = run(*EVALUATE)
+    assert value["n_correct"] <= clean["n_correct"]
+    assert value["attack"]["threat"] == {"norm": "Linf", "eps": 8 / 255}
+    assert value["attack_setting"] == value["setting"]
+    assert label.lower() in str(value["attack"]["kind"])
+
+
 def test_evaluate_that_distrusts_itself(run: Run, capsys: pytest.CaptureFixture[str], root: Path) -> None:
     value = run(*EVALUATE[:-2], *PGD, "--check")
     assert {"name", "fired", "value", "sentence"} == value["suspicions"][0].keys()
-    assert len(value["suspicions"]) == 7
+    assert len(value["suspicions"]) == 8
     assert main([*EVALUATE, "--check", "--root", str(root)]) == 2
-    assert "--check examines a white-box attack" in capsys.readouterr().err
+    assert "--check examines white-box PGD" in capsys.readouterr().err
 
 
 def test_evaluate_clean(run: Run, root: Path) -> None:

@@ -44,6 +44,25 @@ def curve_chart(rows: pd.DataFrame, title: str, log: bool) -> alt.LayerChart | a
     return alt.layer(band, line).properties(height=280)
 
 
+def distance_chart(rows: Sequence[tuple[str, float]], farthest: float) -> alt.Chart:
+    """Histogram of the smallest eps per image, a colour a setting; images beyond the largest eps are left out."""
+    frame = pd.DataFrame(rows, columns=["setting", "eps"])
+    order = list(dict.fromkeys(frame["setting"]))
+    return (
+        alt.Chart(frame.query("eps <= @farthest"))
+        .mark_bar(opacity=0.6)
+        .encode(
+            x=alt.X("eps:Q", bin=alt.Bin(extent=[0, farthest], step=2), title="smallest eps that fools it, in 1/255"),
+            y=alt.Y("count():Q", title="images", stack=None),
+            color=alt.Color(
+                "setting:N", scale=alt.Scale(domain=order, range=COLOURS), legend=alt.Legend(orient="top", title=None)
+            ),
+            tooltip=["setting:N", alt.Tooltip("count():Q", title="images")],
+        )
+        .properties(height=240)
+    )
+
+
 def matrix_chart(rows: Sequence[api.Transfer]) -> alt.LayerChart | alt.FacetChart:
     """Accuracy in percent: crafted at (up), judged at (right); the diagonal is white-box."""
     cells = pd.DataFrame(

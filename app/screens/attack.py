@@ -99,11 +99,11 @@ def landscape(shown: Shown, shot: Shot) -> None:
         )  # fmt: skip
 
 
-def on_demand(shown: Shown, asked: Asked, label: str, compute: Callable[..., Any]) -> Any:
+def on_demand(shown: Shown, asked: Asked, label: str, compute: Callable[..., Any], n: int = attacking.N_CURVE) -> Any:
     """A figure's data if it is there; else a button, progress, and a way out."""
     if asked in results():
         return results()[asked]
-    if st.button(f"Compute on {attacking.N_CURVE} images", key=f"go_{asked.kind}", icon=":material/play_arrow:"):
+    if st.button(f"Compute on {n} images", key=f"go_{asked.kind}", icon=":material/play_arrow:"):
         st.button("Cancel", key=f"cancel_{asked.kind}", icon=":material/stop:")
         with working(label) as progress:
             remember(asked, compute(shown.bench, asked, progress))
@@ -128,6 +128,19 @@ def strength(shown: Shown, shot: Shot) -> None:
             if points is not None:
                 chart = attacks.curve_chart(attacks.curve_rows(points), axis, log)
                 st.altair_chart(chart, alt=f"Accuracy against {axis} at both settings, with 95 % bands")
+    st.subheader("How far is each image from the edge?")
+    st.caption(
+        f"The smallest eps at which this attack fools the network, per image, by bisection (n {attacking.N_DISTANCE}): "
+        "an upper bound, because an attack may miss what is there. 0: wrong without any attack."
+    )
+    asked = Asked(sha, "distance", pair, shot.attack)
+    points = on_demand(shown, asked, "Halving eps ...", attacking.distances, attacking.N_DISTANCE)
+    if points is not None:
+        chart = attacks.distance_chart(points, attacking.FARTHEST)
+        st.altair_chart(chart, alt="Histogram of the smallest successful eps at both settings")
+        beyond = {title: sum(eps > attacking.FARTHEST for at, eps in points if at == title) for title, _ in points}
+        left = ", ".join(f"{count} at {title}" for title, count in beyond.items())
+        st.caption(f"Not fooled within {attacking.FARTHEST}/255: {left}.")
     st.subheader("Who fools whom?")
     st.caption(
         "Adversarial images crafted at one λ and judged at all. The framed diagonal is white-box; everything else is a "

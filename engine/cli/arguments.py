@@ -10,7 +10,7 @@ from typing import Any
 from engine import api
 from engine.cli import data, evaluate, headline, models, train
 
-ATTACKS = ("none", "fgsm", "pgd")
+ATTACKS = ("none", "fgsm", "pgd", "apgd", "fab", "square", "auto", "quick")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -72,7 +72,11 @@ def _data(commands: Any) -> None:
 
 
 def _attack(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--attack", choices=ATTACKS, required=True)
+    parser.add_argument(
+        "--attack", choices=ATTACKS, required=True, help="auto: the AutoAttack standard sequence; quick: a shorter one"
+    )
+    parser.add_argument("--loss", help="what pgd and apgd ascend: ce (default), margin, kl, dlr ...")
+    parser.add_argument("--queries", type=int, default=5000, help="of square")
     parser.add_argument("--norm", choices=("Linf", "L2"), default="Linf")
     parser.add_argument("--eps", default="8/255", help="size of the perturbation, pixels in [0, 1]")
     parser.add_argument("--steps", type=int, default=20)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.gaps import make_track, save_tracks
 from engine.strip import save_strips
 from engine.sweep import STOPS, STRIP_ATTACKS, canonical_on, distinct_lines, strip_key
 
-N_STRIP, N_GAPS, N_CHECK = 8, 256, 200
+N_STRIP, N_GAPS, N_CHECK, N_QUERIES = 8, 256, 200, 500
 
 
 def set_threads(arguments: argparse.Namespace) -> None:
@@ -35,14 +36,24 @@ def parse_statistics(text: str) -> api.Statistics:
     return api.Reestimated(kind)  # pyright: ignore[reportArgumentType]  # checked by the value itself
 
 
-def parse_attack(arguments: argparse.Namespace) -> api.PGD | None:
+def parse_attack(arguments: argparse.Namespace) -> api.Attack | None:
+    """The attack that the arguments name; where it is only counted it leaves fooled images alone."""
     if arguments.attack == "none":
         return None
     threat = api.ThreatModel(arguments.norm, api.parse_fraction(arguments.eps))
-    if arguments.attack == "fgsm":
-        return api.fgsm(threat)
-    step_size = threat.eps / 4 if arguments.step_size is None else api.parse_fraction(arguments.step_size)
-    return api.PGD(threat, arguments.steps, step_size, arguments.restarts, stop="success")
+    steps, restarts = arguments.steps, arguments.restarts
+    if arguments.attack == "pgd":
+        step_size = threat.eps / 4 if arguments.step_size is None else api.parse_fraction(arguments.step_size)
+        return api.PGD(threat, steps, step_size, restarts, stop="success", loss=arguments.loss or "ce")
+    known: dict[str, Callable[[], api.Attack]] = {
+        "fgsm": lambda: api.fgsm(threat),
+        "apgd": lambda: api.APGD(threat, steps, loss=arguments.loss or "ce", n_restarts=restarts, stop="success"),
+        "fab": lambda: api.FAB(threat, steps, n_restarts=restarts, stop="success"),
+        "square": lambda: api.Square(threat, arguments.queries, n_restarts=restarts, stop="success"),
+        "auto": lambda: api.AutoAttack(threat),
+        "quick": lambda: api.quick_auto(threat),
+    }
+    return known[arguments.attack]()
 
 
 def settings(arguments: argparse.Namespace) -> tuple[api.NormSetting, api.NormSetting | None]:
@@ -72,22 +83,21 @@ def run(arguments: argparse.Namespace) -> None:
     set_threads(arguments)
     setting, craft = settings(arguments)
     attack = parse_attack(arguments)
+    if arguments.check and not (isinstance(attack, api.PGD) and craft is None):
+        raise api.InputError("--check examines white-box PGD: add --attack pgd, without --craft-ap and --craft-ns.")
     bench, card = open_from(arguments, arguments.n)
     started = time.monotonic()
-    if attack is not None and craft is not None:
-        attack = api.PGD(attack.threat, attack.steps, attack.step_size, attack.n_restarts, attack.random_start)
+    if craft is not None and isinstance(attack, api.PGD | api.APGD | api.FAB | api.Square):
+        attack = replace(attack, stop="never")  # images stopped at their first success elsewhere have no margin here
     with progress("evaluate") as callback:
         record = bench.evaluate(setting, attack, arguments.n, arguments.seed, craft, callback)
     flags: list[api.Flag] = []
-    if arguments.check:
-        if attack is None or craft is not None:
-            raise api.InputError(
-                "--check examines a white-box attack: name one by --attack, without --craft-ap or --craft-ns."
-            )
+    if arguments.check and isinstance(attack, api.PGD):
         others = [api.branch_setting(b) for b in api.Branch if api.branch_setting(b) != setting]
         with progress("check") as callback:
             n = min(N_CHECK, arguments.n)
-            flags = list(api.suspicions(bench, setting, attack, n, arguments.seed, others, progress=callback))
+            black_box = api.Square(attack.threat, N_QUERIES, stop="success")
+            flags = list(api.suspicions(bench, setting, attack, n, arguments.seed, others, black_box, callback))
     interval = record.interval
     value: dict[str, Any] = {
         "checkpoint": card.name,

@@ -65,5 +65,5 @@ def run_show(arguments: argparse.Namespace) -> None:
     show(card.as_json(), arguments.json, card.name, ["field", "value"], rows)
 
 
-def attack_json(attack: api.PGD | None) -> dict[str, Any] | None:
+def attack_json(attack: api.Attack | None) -> dict[str, Any] | None:
     return None if attack is None else asdict(attack)

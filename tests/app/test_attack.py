@@ -32,6 +32,8 @@ SHOT = Shot("sha", PAIR, ATTACK, 5)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures on a click, on few images and points."""
     monkeypatch.setattr(attacking, "N_CURVE", 12)
+    monkeypatch.setattr(attacking, "N_DISTANCE", 6)
+    monkeypatch.setattr(attacking, "N_QUERIES", 5)
     monkeypatch.setattr(attacking, "LEVELS", (0, 4, 16))
     monkeypatch.setattr(attacking, "STEP_COUNTS", (1, 3))
     monkeypatch.setattr(attacking, "CORNERS", (0.0, 1.0))
@@ -88,7 +90,7 @@ def test_every_control_reaches_the_attack(explorer: Explorer) -> None:
 
 
 @pytest.mark.usefixtures("small", "clear_results")
-@pytest.mark.parametrize("kind", ["eps", "steps", "transfer"])
+@pytest.mark.parametrize("kind", ["eps", "steps", "transfer", "distance"])
 def test_figures_are_computed_on_a_click_and_kept(explorer: Explorer, kind: str) -> None:
     at = attack_page(explorer)
     before = len(at.get("arrow_vega_lite_chart")) + len(at.get("vega_lite_chart"))
@@ -103,7 +105,7 @@ def test_checks_are_said_in_sentences(explorer: Explorer) -> None:
     at = attack_page(explorer)
     at.button(key="go_checks").click()
     text = "\n".join(markdown.value for markdown in run(at).markdown)
-    assert text.count(":material/check:") + text.count(":material/warning:") == 6
+    assert text.count(":material/check:") + text.count(":material/warning:") == 7
     assert "have a gradient to follow" in text or "no gradient to follow" in text
 
 
@@ -160,7 +162,7 @@ def test_curves_and_matrix_are_the_bench_s_own_figures(shown: Shown) -> None:
     assert by_eps[0][2].attack is None
     strongest = by_eps[-1][2]
     assert strongest.white_box
-    assert strongest.attack is not None
+    assert isinstance(strongest.attack, api.PGD)
     assert strongest.attack.label == "PGD-3 at 16/255"
     assert strongest.attack.step_size == pytest.approx(4 / 255)
     assert strongest.attack.stop == "success"
@@ -172,6 +174,18 @@ def test_curves_and_matrix_are_the_bench_s_own_figures(shown: Shown) -> None:
     rows = attacking.matrix(shown.bench, Asked("sha", "transfer", PAIR, ATTACK), progress)
     assert [row.crafted_at for row in rows] == list(PAIR)
     assert matrix_chart(rows).to_dict()
+
+
+@pytest.mark.usefixtures("small")
+def test_distances_say_where_each_image_falls(shown: Shown) -> None:
+    assert shown.bench is not None
+    rows = attacking.distances(shown.bench, Asked("sha", "distance", PAIR, ATTACK), lambda *_: None)
+    assert [title for title, _ in rows] == ["λ = 0"] * 6 + ["λ = 1"] * 6
+    view = shown.bench.view(PAIR[0])
+    images, labels = shown.bench.test.tensors(0, 6)
+    wrong = (view(images).argmax(1) != labels).tolist()
+    assert [eps == 0 for _, eps in rows[:6]] == wrong
+    assert all(0 <= eps <= attacking.FARTHEST or eps == float("inf") for _, eps in rows)
 
 
 def test_the_surface_is_drawn_where_it_was_measured(shown: Shown) -> None:
