@@ -173,7 +173,7 @@ def test_it_is_at_least_as_strong_as_pgd_on_the_shipped_network(threat: ThreatMo
     assert len(images) > 90
     eps = 8 / 255 if threat.norm == "Linf" else 0.5
     threat = ThreatModel(threat.norm, eps)
-    pgd, apgd = PGD(threat, 6, eps / 4, stop="success"), APGD(threat, 6, stop="success")
+    pgd, apgd = PGD(threat, 5, eps / 4, stop="success"), APGD(threat, 5, stop="success")
     left = [int(robust(judge, a(craft, images, labels, generator=generator()), labels).sum()) for a in (pgd, apgd)]
     assert left[1] <= left[0] < len(images)
 
