@@ -29,7 +29,7 @@ from engine.values import InputError, ThreatModel
 class PGD:
     """Ascends `loss` by `steps` steps of `step_size`, projecting each into the threat model.
 
-    loss: cross-entropy, margin (Carlini & Wagner) or the KL divergence from the unattacked prediction; see `losses`.
+    loss: cross-entropy, margin (Carlini & Wagner), DLR or KL divergence from the unattacked prediction; see `losses`.
 
     stop="never" runs every image through all steps (needed where other settings judge the result: an image stopped at
     first success has no margin); stop="success" leaves an image alone once it is misclassified (same robust accuracy

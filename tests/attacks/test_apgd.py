@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks import APGD, PGD
-from engine.attacks.apgd import checkpoints
+from engine.attacks.apgd import _Climb, checkpoints
 from engine.attacks.losses import OBJECTIVES, TARGETED
 from engine.values import ThreatModel
 from tests.attacks.support import NORM_IDS, NORMS, WIDE, Linear, grey, robust, shipped, sizes
@@ -113,6 +113,25 @@ def test_a_zigzag_halves_the_step() -> None:
     assert float(found) == pytest.approx(target, abs=2e-3)
 
 
+def test_a_checkpoint_halves_and_goes_back_where_steps_did_not_pay() -> None:
+    """Of 10 steps: 8 rose; 7 rose; 10 rose to no new best, the step kept; the same, the step halved just before."""
+    rises, best = torch.tensor([8, 7, 10, 10]), torch.tensor([2.0, 2.0, 1.0, 1.0])
+    rows, wide = torch.arange(4), torch.zeros(4, 1, 1, 1)
+    state = _Climb(
+        index=rows, image=wide, labels=rows, reference=rows, x=wide + 0.1, before=wide + 0.2, gradient=wide + 0.3,
+        loss=wide[:, 0, 0, 0], best=wide + 0.4, best_gradient=wide + 0.5, best_loss=best, size=wide + 1, rises=rises,
+        checked_loss=torch.ones(4), halved=torch.tensor([False, False, False, True]),
+    )  # fmt: skip
+    after = state.checked(span=10)
+    assert after.halved.tolist() == [False, True, True, False]
+    assert after.size.flatten().tolist() == [1, 0.5, 0.5, 1]
+    for found, stays, goes_back in ((after.x, 0.1, 0.4), (after.gradient, 0.3, 0.5)):
+        torch.testing.assert_close(found.flatten(), torch.tensor([stays, goes_back, goes_back, stays]))
+    assert after.loss.tolist() == [0, 2, 1, 0]
+    assert after.rises.tolist() == [0] * 4
+    assert torch.equal(after.checked_loss, best)
+
+
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
 def test_stopping_at_success_fools_the_same_images_for_less(loss: str) -> None:
     model, images = tiny(), random_images(50)
@@ -135,13 +154,26 @@ def test_stopping_at_success_fools_the_same_images_for_less(loss: str) -> None:
     assert asked[1] < 0.8 * asked[0]
 
 
+def test_fooled_images_leave_within_a_run() -> None:
+    model, images = tiny(), random_images(50)
+    labels, seen = model(images).argmax(1), list[int]()
+
+    def counted(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return model(x)
+
+    APGD(WIDE["Linf"], 8, stop="success")(counted, images, labels, generator=generator(4))
+    assert seen == sorted(seen, reverse=True)
+    assert 0 < seen[-1] < seen[0] == 50
+
+
 @every_norm
 def test_it_is_at_least_as_strong_as_pgd_on_the_shipped_network(threat: ThreatModel) -> None:
     judge, craft, images, labels = shipped()
     assert len(images) > 90
     eps = 8 / 255 if threat.norm == "Linf" else 0.5
     threat = ThreatModel(threat.norm, eps)
-    pgd, apgd = PGD(threat, 6, eps / 4, stop="success"), APGD(threat, 6, stop="success")
+    pgd, apgd = PGD(threat, 5, eps / 4, stop="success"), APGD(threat, 5, stop="success")
     left = [int(robust(judge, a(craft, images, labels, generator=generator()), labels).sum()) for a in (pgd, apgd)]
     assert left[1] <= left[0] < len(images)
 

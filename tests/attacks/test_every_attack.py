@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ every_attack = pytest.mark.parametrize("name", SMALL)
 every_norm = pytest.mark.parametrize("threat", NORMS, ids=NORM_IDS)
 
 
-def some(n: int = 8) -> tuple[Tensor, Tensor]:
+def some(n: int = 6) -> tuple[Tensor, Tensor]:
     """Images with pixels at exactly 0 and 1, and what the network says of them."""
     images = (1.5 * random_images(n) - 0.25).clamp(0, 1)
     return images, tiny()(images).argmax(1)
@@ -33,13 +33,11 @@ def some(n: int = 8) -> tuple[Tensor, Tensor]:
 @every_norm
 def test_results_lie_in_the_ball_and_in_range(name: str, threat: ThreatModel) -> None:
     images, labels = some()
-    for eps in (threat.eps, threat.eps / 10):
-        attack = SMALL[name](replace(threat, eps=eps))
-        found = attack(tiny(), images, labels, generator=generator(1))
-        assert 0 <= float(found.min()) <= float(found.max()) <= 1
-        assert float(sizes(threat, found - images).max()) <= eps * (1 + 1e-5) + 1e-7
-        assert found.shape == images.shape
-        assert not found.requires_grad
+    found = SMALL[name](threat)(tiny(), images, labels, generator=generator(1))
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+    assert float(sizes(threat, found - images).max()) <= threat.eps * (1 + 1e-5) + 1e-7
+    assert found.shape == images.shape
+    assert not found.requires_grad
 
 
 @every_attack

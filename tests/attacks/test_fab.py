@@ -104,6 +104,7 @@ def test_restarts_steps_and_the_final_search_only_bring_it_nearer(threat: Threat
         nearest = torch.where(wrong, torch.minimum(nearest, sizes(threat, step.images - images)), nearest)
     assert bool((found[1] <= nearest + 1e-5).all())
     assert float((found[1] / nearest).mean()) > 0.9
+    assert bool((found[1] < nearest - 1e-4).any()), "the final search finds nothing nearer"
 
 
 def test_it_stops_early_where_a_find_within_eps_is_enough() -> None:

@@ -86,12 +86,12 @@ def test_a_linear_network_is_driven_to_its_optimum(threat: ThreatModel) -> None:
     labels = random_labels(8, 2)
     before, after = (
         OBJECTIVES["margin"](model(x).detach(), labels, labels)
-        for x in (images, Square(threat, 600)(model, images, labels, generator=generator()))
+        for x in (images, Square(threat, 300)(model, images, labels, generator=generator()))
     )
     away = model.weight.detach()[1] - model.weight.detach()[0]
     gain = (after - before) / (threat.eps * away.norm(p=1 if threat.norm == "Linf" else 2))
     assert float(gain.max()) <= 1 + 1e-6
-    assert float(gain.min()) > (0.95 if threat.norm == "Linf" else 0.4)
+    assert float(gain.min()) > (0.85 if threat.norm == "Linf" else 0.3)
 
 
 @every_norm
