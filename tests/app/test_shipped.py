@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,14 @@ CARDS = {card.name: card for card in api.list_cards()[0]}
 
 
 @pytest.fixture(autouse=True)
-def _nothing_cached_of_other_folders() -> None:
+def _nothing_cached_of_other_folders() -> Iterator[None]:
+    """Before and after: this file shows the shipped checkpoints, others a folder of their own."""
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
     st.cache_resource.clear()
     st.cache_data.clear()
 
