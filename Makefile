@@ -20,14 +20,14 @@ check: container-lint ## all that .ci/run checks: format, lint, types, Dockerfil
 	$(BIN)ruff format --check
 	$(BIN)ruff check
 	$(BIN)pyright
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 format: ## format the code and fix what can be fixed
 	$(BIN)ruff format
 	$(BIN)ruff check --fix
 
 test: ## the fast tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 slow: ## the slow tests
 	$(PYTHON) -m pytest -m slow

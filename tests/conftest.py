@@ -5,11 +5,16 @@ Build a network in a test with `with seeded(0): network = nn.Conv2d(3, 8, 3)`, w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; torch reads this once, when it is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

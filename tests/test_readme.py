@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = ("README.md", "runs/README.md", "benchmarks/results.md")
 RUN = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/streamlit run app/main.py"
-TEST = "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && .venv/bin/python -m pytest"
+PYTEST = ".venv/bin/python -m pytest -n auto --dist loadfile"
+TEST = f"python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && {PYTEST}"
 
 MACHINE = re.compile(r"(?<![\w.~$}])/(?:work|root|tmp/bash_jobs|opt/(?:wheels|pypi))\b")
 REGISTRY = re.compile(
