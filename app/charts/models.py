@@ -66,8 +66,8 @@ def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
     return ordered.loc[(ordered["robust"] == best) & ~best.duplicated()].sort_values("clean")
 
 
-HEIGHT, PLOT, LINE = 420, 265, 14
-"""Pixels: of the scatter, of what its axes leave of it, and between two labels."""
+HEIGHT, PLOT, WIDTH, LINE = 420, 265, 1000, 14
+"""Pixels: of the scatter, of what its axes leave of it on a desktop (height, width), and of a line of text."""
 WITHIN = alt.Axis(labelExpr="datum.value < 0 || datum.value > 100 ? '' : datum.label", tickCount=6)
 
 
@@ -78,25 +78,48 @@ def ends(values: Iterable[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def label_heights(points: Sequence[tuple[float, float]], x: tuple[float, float], y: tuple[float, float]) -> list[float]:
-    """Where the label of each (clean, robust) stands: at its point, or below a label that would be in its way."""
-    line, near = LINE * (y[1] - y[0]) / PLOT, 0.15 * (x[1] - x[0])
-    heights = [0.0] * len(points)
-    done: list[int] = []
-    for index in sorted(range(len(points)), key=lambda i: -points[i][1]):
-        clean, robust = points[index]
-        above = [heights[i] - line for i in done if abs(points[i][0] - clean) < near]
-        heights[index] = min([robust, *above])
-        done.append(index)
-    return heights
+def label_places(
+    points: Sequence[tuple[float, float, str]], x: tuple[float, float], y: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Where the label of each (clean, robust, text) begins: beside its point, or farther off where something stands.
+
+    x, y: the axes' ends. The first free place of a few rings around the point is taken, the right side first.
+    """
+    px, py = (x[1] - x[0]) / WIDTH, (y[1] - y[0]) / PLOT
+    taken = [(a - 6 * px, b - 6 * py, a + 6 * px, b + 6 * py) for a, b, _ in points]
+    places: list[tuple[float, float]] = []
+    for at, (clean, robust, text) in enumerate(points):
+        wide = 6.5 * len(text) * px
+        tries = [
+            (clean + right * px - wide * back, robust + up * LINE * py)
+            for ring in range(4)
+            for up in ((0,) if ring == 0 else (ring, -ring))
+            for right, back in ((10, 0.0), (-10, 1.0), (0, 0.5))
+            if ring or back != 0.5
+        ]
+        boxes = [(left, middle - LINE / 2 * py, left + wide, middle + LINE / 2 * py) for left, middle in tries]
+        others = taken[:at] + taken[at + 1 :]
+        free = [box for box in boxes if x[0] <= box[0] and box[2] <= x[1] and not any(overlap(box, o) for o in others)]
+        chosen = (free or boxes)[0]
+        taken.append(chosen)
+        places.append((chosen[0], (chosen[1] + chosen[3]) / 2))
+    return places
+
+
+Box = tuple[float, float, float, float]
+
+
+def overlap(a: Box, b: Box) -> bool:
+    """Whether two boxes (left, bottom, right, top) have an area in common."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def scatter(frame: pd.DataFrame, anchors: Sequence[Anchor]) -> alt.LayerChart | alt.FacetChart:
     """Clean against robust accuracy with 95 % intervals, the Pareto front, and published results set apart."""
     published = pd.DataFrame(anchors, columns=["label", "clean", "robust", "attack", "source"])
     x, y = (ends([*frame[key], *published[key]]) for key in ("clean", "robust"))
-    points_at = list(zip(frame["clean"], frame["robust"], strict=True))
-    frame = frame.assign(label_at=label_heights(points_at, x, y))
+    places = label_places(list(zip(frame["clean"], frame["robust"], frame["short"], strict=True)), x, y)
+    frame = frame.assign(label_x=[left for left, _ in places], label_y=[middle for _, middle in places])
     across = alt.X("clean:Q", title="clean accuracy, %", scale=alt.Scale(domain=x, nice=False), axis=WITHIN)
     upward = alt.Y("robust:Q", title="robust accuracy, %", scale=alt.Scale(domain=y, nice=False), axis=WITHIN)
     colour = alt.Color("branch:N", scale=COLOURS, legend=alt.Legend(title="branch", orient="top"))
@@ -119,7 +142,7 @@ def scatter(frame: pd.DataFrame, anchors: Sequence[Anchor]) -> alt.LayerChart | 
         front.encode(x=across, y=upward, order="clean:Q"),
         base.mark_rule(opacity=0.45, clip=True).encode(x="clean_low:Q", x2="clean_high:Q"),
         base.mark_rule(opacity=0.45, clip=True).encode(y="robust_low:Q", y2="robust_high:Q"),
-        base.mark_text(align="left", dx=9, fontSize=12).encode(y="label_at:Q", text="short:N"),
+        base.mark_text(align="left", fontSize=12).encode(x="label_x:Q", y="label_y:Q", text="short:N"),
         points,
     ]
     if anchors:
@@ -141,11 +164,11 @@ def training_chart(log: pd.DataFrame) -> alt.Chart:
         .mark_line(point=alt.OverlayMarkDef(size=50))
         .encode(
             x=alt.X("epoch:O", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("accuracy:Q", title="right while training, %", scale=alt.Scale(domain=[0, 100])),
+            y=alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=5)),
             color=alt.Color("images:N", scale=scale, legend=alt.Legend(orient="top", title="images")),
             tooltip=["epoch:O", "images:N", alt.Tooltip("accuracy:Q", format=".1f")],
         )
-        .properties(height=240)
+        .properties(height=340)
     )
 
 

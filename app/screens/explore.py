@@ -110,22 +110,30 @@ def controls(names: list[str]) -> Selection:
     return Selection(model, slide, options[held], attack, EPS[eps])
 
 
+def change(by: float) -> dict[str, Any]:
+    """How a metric shows a difference of fractions; no arrow where there is none."""
+    points = f"{100 * by:+.1f} points"
+    return {"delta": points} if points[1:] != "0.0 points" else {
+        "delta": "unchanged", "delta_color": "off", "delta_arrow": "off",
+    }  # fmt: skip
+
+
 def numbers(found: Sources, lam: float) -> None:
     """Accuracies at the slider, against its left end."""
     assert found.clean is not None
     grid = st.grid(4, min_column_width=200)
     clean, clean_0 = accuracy_at(found.clean, lam).interval, found.clean.records[0].interval
     grid.metric(
-        "Clean accuracy", f"{100 * clean.value:.1f} %", f"{100 * (clean.value - clean_0.value):+.1f} points",
-        delta_description="since λ = 0", border=True,
+        "Clean accuracy", f"{100 * clean.value:.1f} %", delta_description="since λ = 0", border=True,
+        **change(clean.value - clean_0.value),
     )  # fmt: skip
     if found.robust is None:
         return
     record = accuracy_at(found.robust, lam)
     robust, robust_0 = record.interval, found.robust.records[0].interval
     grid.metric(
-        "Robust accuracy", f"{100 * robust.value:.1f} %", f"{100 * (robust.value - robust_0.value):+.1f} points",
-        delta_description="since λ = 0", border=True,
+        "Robust accuracy", f"{100 * robust.value:.1f} %", delta_description="since λ = 0", border=True,
+        **change(robust.value - robust_0.value),
     )  # fmt: skip
     grid.metric(
         "Lost to the attack", f"{100 * (clean.value - robust.value):.1f} points", border=True,
@@ -144,22 +152,34 @@ def selected_values(event: Any, name: str) -> dict[str, Any]:
     return dict(points[0]) if points else {}
 
 
+def distances_card(key: tuple[str, str], names: list[str], layer: str) -> str:
+    """Distances of the branches by depth; the layer that was clicked, or `layer`."""
+    st.caption("Wasserstein distance over channels between clean and adversarial branch, by depth. Click a layer.")
+    event = st.vega_lite_chart(
+        spec=cache.distance_spec(*key, layer), key="distances", on_select="rerun", selection_mode="layer",
+        alt="Bars: distance between the two branches' scale, shift, mean and deviation in each norm layer",
+    )  # fmt: skip
+    picked = selected_values(event, "layer")
+    return str(picked["layer"]) if picked.get("layer") in names else layer
+
+
 def layer_cards(shown: Shown, lam: float, selected: str | None) -> None:
     """Distances of the branches by depth; one layer's channels."""
     key = shown.card.name, shown.card.weights_sha256
     layers = dict(api.dual_layers(shown.model))
     names = list(layers)
+    layer = selected if selected in names else names[len(names) // 2]
+    design = shown.card.norm_design
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("How far apart are the branches?")
-        st.caption("Wasserstein distance over channels between clean and adversarial branch, by depth. Click a layer.")
-        layer = selected if selected in names else names[len(names) // 2]
-        event = st.vega_lite_chart(
-            spec=cache.distance_spec(*key, layer), key="distances", on_select="rerun", selection_mode="layer",
-            alt="Bars: distance between the two branches' scale, shift, mean and deviation in each norm layer",
-        )  # fmt: skip
-        picked = selected_values(event, "layer")
-        layer = str(picked["layer"]) if picked.get("layer") in names else layer
+        if design.share_affine and design.share_statistics:
+            st.markdown(
+                "Not at all: every layer of this network has one set of scales, shifts and statistics for both."
+            )
+            layer = st.selectbox("Layer to look into", names, names.index(layer))
+        else:
+            layer = distances_card(key, names, layer)
     specs = cache.channel_specs(*key, layer, lam)
     with right:
         st.subheader(f"Layer {layer}, channel by channel")

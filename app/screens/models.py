@@ -81,7 +81,7 @@ def one(card: api.ModelCard) -> None:
         else:
             st.altair_chart(models.training_chart(log), alt="Training accuracy by epoch, clean and attacked batches")
             st.caption(
-                f"Means over the batches of an epoch, before each update; attacked as in training (PGD-"
+                f"Right while training, means over an epoch's batches before each update; attacked as then (PGD-"
                 f"{card.config.get('attack_steps', '?')}, eps rising to {api.eps_label(card.config['eps'])}). "
                 f"{card.images_seen:,} images, {card.wall_seconds / 60:.0f} minutes on {card.device}, seed "
                 f"{card.config.get('seed', '?')}."
@@ -99,8 +99,9 @@ def one(card: api.ModelCard) -> None:
             st.caption(f"Not measured yet: `python -m engine headline {card.name}`")
         else:
             st.altair_chart(models.class_chart(classes), alt="Clean and robust accuracy of every class")
+            counts = " to ".join(f"{n:,}" for n in sorted(set(classes["n"].agg(["min", "max"]))))
             st.caption(
-                f"Bars: 95 % intervals, {classes['n'].min()} to {classes['n'].max()} images a class. Expected "
+                f"Bars: 95 % intervals, {counts} images a class. Expected "
                 f"calibration error on clean images: {calibration(card, branch)} (how far stated confidence and "
                 "accuracy lie apart, 15 bins)."
             )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.charts.models import ANCHORS, branch_rows, class_rows, label_heights, pareto_front, scatter
+from app.charts.models import ANCHORS, branch_rows, class_rows, label_places, pareto_front, scatter
 from engine import api
 from engine.cards import Breakdown
 from engine.checkpoint import save_card
@@ -62,12 +62,17 @@ def test_nothing_on_the_front_is_beaten_and_everything_off_it_is() -> None:
 
 
 def test_labels_never_stand_on_each_other() -> None:
-    points = [(97.0, 60.0), (97.1, 59.9), (97.2, 60.1), (50.0, 60.0)]
-    heights = label_heights(points, (0.0, 100.0), (0.0, 100.0))
-    assert heights[2] == 60.1
-    assert heights[3] == 60.0
-    near = sorted(heights[:3])
-    assert min(b - a for a, b in zip(near, near[1:], strict=False)) >= 14 / 265 * 100 - 1e-9
+    names = ["dual-bn", "dual-ap", "single", "dual-ns", "madry"]
+    points = list(zip([97.0, 97.1, 97.2, 97.05, 50.0], [60.0, 59.9, 60.1, 59.0, 60.0], names, strict=True))
+    places = label_places(points, (0.0, 100.0), (0.0, 100.0))
+    assert places[4] == (51.0, 60.0)  # nothing in its way: beside its point
+    wide, high = 6.5 / 1000 * 100, 14 / 265 * 100
+    for (left, middle), (_, _, text) in zip(places, points, strict=True):
+        for (other, level), (_, _, name) in zip(places, points, strict=True):
+            apart = left >= other + wide * len(name) or other >= left + wide * len(text)
+            assert text == name or apart or abs(middle - level) >= high - 1e-9, (text, name)
+        assert left >= 0
+        assert left + wide * len(text) <= 100
 
 
 def test_published_results_stand_apart_and_name_their_source() -> None:

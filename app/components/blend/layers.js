@@ -1,6 +1,8 @@
 // Part 4 of 5: per layer one bar up (statistics gap, before a pale bar for the gap of the stored statistics) and one bar down
 // (affine gap). Each direction has its own scale, fixed over the whole slider, so that a bar that moves means a change.
 
+const NOTHING = 1e-9; // below it a gap is rounding
+
 class LayerBars {
   constructor(part, select) {
     this.section = part("layers");
@@ -20,7 +22,7 @@ class LayerBars {
     if (!this.layers) return;
     this.gaps = { statistics: this.gap(layers.statistics_gap), affine: this.gap(layers.affine_gap) };
     this.stored = Array.isArray(layers.stored_gap) ? layers.stored_gap : [];
-    const top = (values) => Math.max(1e-12, ...values.filter(isNumber));
+    const top = (values) => Math.max(NOTHING, ...values.filter(isNumber));
     this.scale = {
       statistics: top([...(this.gaps.statistics?.values.flat() ?? []), ...this.stored]),
       affine: top(this.gaps.affine?.values.flat() ?? []),
@@ -32,12 +34,16 @@ class LayerBars {
       stored.hidden = !isNumber(this.stored[i]);
       if (!stored.hidden) stored.style.height = `${(100 * this.stored[i]) / this.scale.statistics}%`;
     });
-    write(this.tops.statistics, this.gaps.statistics ? `scale to ${this.number(this.scale.statistics)}` : "");
-    write(this.tops.affine, this.gaps.affine ? `scale to ${this.number(this.scale.affine)}` : "");
+    write(this.tops.statistics, this.gaps.statistics ? this.size(this.scale.statistics) : "");
+    write(this.tops.affine, this.gaps.affine ? this.size(this.scale.affine) : "");
   }
 
   gap(given) {
     return Array.isArray(given?.values) && given.values.length ? { stops: stopsOf(given.stops), values: given.values } : null;
+  }
+
+  size(top) {
+    return top > NOTHING ? `scale to ${this.number(top)}` : "none";
   }
 
   number(value) {
