@@ -33,6 +33,7 @@ from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
 from engine.data.base import SPLITS, ImageSet, Split, checksum
 from engine.evaluation import Bench, crafting_network, seeded
+from engine.experiments import EXPERIMENTS, Experiment, Family, Finding, families, load_findings
 from engine.features import affine_gaps, stored_gaps, wasserstein1
 from engine.gaps import Track, load_tracks
 from engine.norm import at, dual_layers
@@ -77,6 +78,8 @@ from engine.values import (
 from engine.watch import Film, Surface, Transfer, film, spectrum, surface, transfer
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
+FINDINGS = "paper"
+"""Folder of the experiments' findings, beside the checkpoints."""
 SEED = 0
 """Seed of the shipped sweeps and headline figures."""
 
@@ -139,12 +142,25 @@ def open_bench(
     return Bench(model, test, calibration), card
 
 
+def open_families(
+    device: torch.device, *, data_dir: Path | None = None, allow_unofficial: bool = False, root: Path = CHECKPOINTS
+) -> dict[str, Family]:
+    """The families of the readable checkpoints, by name; a network is opened when an experiment asks for it."""
+
+    def open_member(name: str, n: int) -> Bench:
+        return open_bench(name, device, n=n, data_dir=data_dir, allow_unofficial=allow_unofficial, root=root)[0]
+
+    return families(list_cards(root)[0], open_member, root)
+
+
 __all__ = [
     "APGD",
     "CHECKPOINTS",
     "DATASETS",
     "DESIGNS",
+    "EXPERIMENTS",
     "FAB",
+    "FINDINGS",
     "LINES",
     "MAIN_EPS",
     "PGD",
@@ -160,7 +176,10 @@ __all__ = [
     "Cancelled",
     "Curve",
     "EvalRecord",
+    "Experiment",
+    "Family",
     "Film",
+    "Finding",
     "Flag",
     "ImageSet",
     "InputError",
@@ -200,12 +219,14 @@ __all__ = [
     "load_card",
     "load_checkpoint",
     "load_data",
+    "load_findings",
     "load_strips",
     "load_sweep",
     "load_tracks",
     "make_strip",
     "minimal_eps",
     "open_bench",
+    "open_families",
     "parse_fraction",
     "pgd",
     "pick_device",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import api
-from engine.cli import data, evaluate, headline, models, train
+from engine.cli import data, evaluate, headline, models, paper, train
 
 ATTACKS = ("none", "fgsm", "pgd", "apgd", "fab", "square", "auto", "quick")
 
@@ -43,6 +43,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     sweep_parser.add_argument("--n", type=int, default=1000, help="images a point")
     sweep_parser.add_argument("--n-plane", type=int, default=500, help="images a point of the NS x AP plane")
     _threads(sweep_parser)
+    paper_parser = _add(commands, "paper", paper.run, "the paper's claims, tried on every family of checkpoints")
+    paper.add_arguments(paper_parser)
+    _threads(paper_parser)
     return parser.parse_args(argv)
 
 
