@@ -23,6 +23,7 @@ from engine.attacks import (
     AttackStep,
     AutoAttack,
     LogitsFn,
+    Noise,
     Square,
     fgsm,
     minimal_eps,
@@ -33,7 +34,17 @@ from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
 from engine.data.base import SPLITS, ImageSet, Split, checksum
 from engine.evaluation import Bench, crafting_network, seeded
-from engine.features import affine_gaps, stored_gaps, wasserstein1
+from engine.features import (
+    LayerGap,
+    Moments,
+    affine_gaps,
+    edges,
+    histograms,
+    measure,
+    statistics_gaps,
+    stored_gaps,
+    wasserstein1,
+)
 from engine.gaps import Track, load_tracks
 from engine.norm import at, dual_layers
 from engine.strip import Strip, load_strips, make_strip
@@ -165,9 +176,12 @@ __all__ = [
     "ImageSet",
     "InputError",
     "Interval",
+    "LayerGap",
     "LayerMix",
     "LogitsFn",
+    "Moments",
     "ModelCard",
+    "Noise",
     "NormDesign",
     "NormSetting",
     "Reestimated",
@@ -191,11 +205,13 @@ __all__ = [
     "crafting_network",
     "curve",
     "dual_layers",
+    "edges",
     "eps_label",
     "evaluation_split",
     "fgsm",
     "film",
     "header",
+    "histograms",
     "list_cards",
     "load_card",
     "load_checkpoint",
@@ -204,6 +220,7 @@ __all__ = [
     "load_sweep",
     "load_tracks",
     "make_strip",
+    "measure",
     "minimal_eps",
     "open_bench",
     "parse_fraction",
@@ -216,6 +233,7 @@ __all__ = [
     "seeded",
     "shapes",
     "spectrum",
+    "statistics_gaps",
     "stored_gaps",
     "strip_key",
     "surface",

@@ -8,12 +8,15 @@ from engine.features.distances import (
     stored_gaps,
     wasserstein1,
 )
+from engine.features.histograms import edges, histograms
 from engine.features.moments import Moments, measure
 
 __all__ = [
     "LayerGap",
     "Moments",
     "affine_gaps",
+    "edges",
+    "histograms",
     "layer_gaps",
     "measure",
     "statistics_gaps",
