@@ -33,7 +33,7 @@ from engine.cards import EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
 from engine.data.base import SPLITS, ImageSet, Split, checksum
-from engine.evaluation import Bench, crafting_network, seeded
+from engine.evaluation import Bench, crafting_network, judged, seeded
 from engine.features import (
     LayerGap,
     Moments,
@@ -212,6 +212,7 @@ __all__ = [
     "film",
     "header",
     "histograms",
+    "judged",
     "list_cards",
     "load_card",
     "load_checkpoint",
