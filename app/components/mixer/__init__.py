@@ -2,7 +2,7 @@
 
     mixed = mixer(payload, key="mixer", on_mix_change=callback)
 
-A drag moves only the browser; Python hears of the mix by the state `mix`, [λ of every layer], when a slider is let go
+A drag moves only the browser; Python hears of the mix by the trigger `mix`, [λ of every layer], when a slider is let go
 or the keys have rested. Change `token` to make the browser take over `values`.
 """
 
@@ -19,6 +19,7 @@ from streamlit.components.v2 import component
 from app.components.network import Stage
 
 _HERE = Path(__file__).parent
+_PARTS = _HERE.parent / "blend" / "parts.js"
 STEP = 0.05
 
 
@@ -52,5 +53,5 @@ _mount = component(
     "dual_bn_mixer",
     html='<div class="mix"><div class="desk" data-part="desk"></div></div>',
     css=(_HERE / "mixer.css").read_text(encoding="utf-8"),
-    js="\n".join(path.read_text(encoding="utf-8") for path in (_HERE.parent / "blend" / "parts.js", _HERE / "mixer.js")),
+    js="\n".join(path.read_text(encoding="utf-8") for path in (_PARTS, _HERE / "mixer.js")),
 )

@@ -18,6 +18,7 @@ class Desk {
     if (data.token !== this.token) {
       this.token = data.token;
       this.values = [...data.values];
+      this.told = this.mix();
     }
     this.values.forEach((_, depth) => this.paint(depth));
   }
@@ -75,12 +76,15 @@ class Desk {
     row.classList.toggle("picked", depth === this.data.picked);
   }
 
+  mix() {
+    return JSON.stringify(this.values.map((lam) => Math.round(100 * lam) / 100));
+  }
+
   settle() {
-    const mix = this.values.map((lam) => Math.round(100 * lam) / 100);
-    const text = JSON.stringify(mix);
-    if (text === this.told) return;
-    this.told = text;
-    this.send("mix", mix);
+    const mix = this.mix();
+    if (mix === this.told) return;
+    this.told = mix;
+    this.send("mix", JSON.parse(mix));
   }
 }
 

@@ -18,6 +18,7 @@ from typing import Any
 from streamlit.components.v2 import component
 
 _HERE = Path(__file__).parent
+_PARTS = _HERE.parent / "blend" / "parts.js"
 Pairs = tuple[Sequence[float], Sequence[float]]
 """One value a channel for clean and for adversarial images."""
 
@@ -125,5 +126,5 @@ _mount = component(
     "dual_bn_network",
     html=(_HERE / "network.html").read_text(encoding="utf-8"),
     css=(_HERE / "network.css").read_text(encoding="utf-8"),
-    js="\n".join((path).read_text(encoding="utf-8") for path in (_HERE.parent / "blend" / "parts.js", _HERE / "network.js")),
+    js="\n".join(path.read_text(encoding="utf-8") for path in (_PARTS, _HERE / "network.js")),
 )
