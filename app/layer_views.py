@@ -26,7 +26,6 @@ from app.layering import (
 )
 from engine import api
 
-BRANCH_NAMES = {api.Branch.CLEAN: "clean", api.Branch.ADV: "adv"}
 SOURCES = {"attacked": ATTACKED, "noisy": NOISY, "other": OTHER}
 
 
@@ -68,12 +67,12 @@ def network_payload(
         for d in of
     ]
     name, count = sizes(model)[layer]
-    y = BRANCH_NAMES[look.at]
+    y, title = (("clean", "clean"), ("adv", "adversarial"))[look.at]
     legend = [
-        ("clean", y, f"clean images, {y}. AP") if look.held else ("clean", "clean", "clean images, clean AP"),
-        ("adv", y, f"attacked images, {y}. AP") if look.held else ("adv", "adv", "attacked images, adversarial AP"),
+        ("clean", y, f"clean images, {title} AP") if look.held else ("clean", "clean", "clean images, clean AP"),
+        ("adv", y, "attacked images, the same AP") if look.held else ("adv", "adv", "attacked images, adversarial AP"),
     ]
-    colour = (f"Colour: distance of the {QUANTITIES[look.quantity]}, {METRICS[look.metric]}", f"{top:.2g}")
+    colour = (f"Colour: distance in {QUANTITIES[look.quantity]}, {METRICS[look.metric]}", f"{top:.2g}")
     heading = f"Layer {layer}, {name}: {count} channels"
     return NetworkPayload(stages(sizes(model)), views, colour, legend, heading, layer, channel)
 
@@ -132,7 +131,7 @@ def accuracy_rows(parts: tuple[Part, ...]) -> pd.DataFrame:
 
 
 def words(factor: str, moved: str) -> str:
-    return f"σ differs by a factor of **{factor}** and μ by **{moved}** deviations"
+    return f"σ differs by a factor of **{factor}** and μ by **{moved}** σ"
 
 
 def stored_gap(model: nn.Module, layer: str) -> tuple[float, float]:
@@ -167,3 +166,18 @@ def remains(stored: tuple[float, float], held: tuple[Spread, Spread], null: tupl
         for name, s, h, n in zip(("μ", "σ"), stored, held, null, strict=True) if s > 0
     ]  # fmt: skip
     return "At equal AP there remains " + " and ".join(parts) + "."
+
+
+def depth_words(found: dict[str, list[Spread]], parts: tuple[Part, ...]) -> str:
+    """Average distances of all sources and what they do to accuracy, in one sentence."""
+    of = {source: held_gap(spreads, "") for source, spreads in found.items()}
+    said = [
+        f"{SOURCES[source]} **{moved.value:.3f}** σ in μ and a factor **{math.exp(ratio.value):.3f}** in σ"
+        for source, (moved, ratio) in of.items()
+    ]
+    accuracy = {row["source"]: row["accuracy"] for row in accuracy_rows(parts).to_dict("records")}
+    return (
+        f"Averaged over layers, from the clean images: {'; '.join(said)}. Told right: "
+        + ", ".join(f"{source} **{value:.0f} %**" for source, value in accuracy.items())
+        + "."
+    )

@@ -74,9 +74,9 @@ class Distances:
         return getattr(self, metric)[quantity == "sigma"]
 
 
-METRICS = {"standardised": "in deviations", "paired": "channel by channel", "w1": "W1, as the paper"}
+METRICS = {"standardised": "relative", "paired": "channel by channel", "w1": "W1, as the paper"}
 MEANING = {
-    "standardised": "shift of μ in units of σ, and |log| of the ratio of the σ; averaged over channels",
+    "standardised": "shift of μ in units of σ, and |log| of the ratio of both σ; averaged over channels",
     "paired": "|difference| of each channel with itself, averaged; layers with large values weigh more",
     "w1": "Wasserstein distance over a layer's channels, each side sorted by itself: blind to which channel is which",
 }
@@ -203,8 +203,3 @@ def table(found: list[Distances]) -> dict[tuple[str, str, str], float]:
             over = [d.value(metric, quantity) for d in found]
             values["", metric, quantity] = sum(over) / len(over)
     return values
-
-
-def in_words(shift: float, log_ratio: float) -> str:
-    """'σ differs by a factor of 1.35, μ by 0.30 σ' from the standardised distances."""
-    return f"σ differs by a factor of {math.exp(log_ratio):.2f}, μ by {shift:.2f} σ"

@@ -53,12 +53,15 @@ def mixer_card(shown: Shown, level: int, picked: int) -> None:
         values = [dict(layers).get(depth, base) for depth in range(len(names))]
         token = f"{shown.card.weights_sha256[:8]}/{st.session_state.get('mix_token', 0)}"
         data = MixerPayload(stages(sizes(shown.model)), names, values, base, picked, token)
+        st.caption(
+            "Blue end: the layer uses the clean branch's AP; orange end: the adversarial branch's. Framed: picked."
+        )
         mixer(data, key="mixer", on_mix_change=lambda: take(base, len(names)))
+        note = st.empty()
     attack = api.pgd(10, level / 255)
     mix = Mix(base, HELD["ap"][ns], layers)
     live = Live(shown.card.weights_sha256, mix.setting(names), attack)
     uniform = Live(live.weights_sha256, Mix(base, mix.held).setting(names), attack)
-    note = st.empty()
     with right:
         if shown.bench is None:
             st.caption("Judging a mix needs the images.")

@@ -26,7 +26,15 @@ def depth_chart(rows: pd.DataFrame, title: str, selected: int, stored: bool) -> 
         color=alt.Color(
             "source:N",
             scale=scale,
-            legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=220, symbolOpacity=1),
+            legend=alt.Legend(
+                orient="top",
+                title=None,
+                columns=2,
+                labelLimit=220,
+                symbolType="stroke",
+                symbolSize=400,
+                symbolOpacity=1,
+            ),
         ),
     )
     rule = alt.Chart(pd.DataFrame({"depth": [selected]})).mark_rule(color="#7b8a93", opacity=0.6).encode(x="depth:Q")
@@ -114,7 +122,7 @@ def plane_chart() -> alt.LayerChart | alt.FacetChart:
         x=x, y=y, tooltip=tooltip,
         color=alt.Color("lam:Q", scale=alt.Scale(domain=[0, 1], range=[CLEAN_COLOUR, ADV_COLOUR]), legend=None),
     )  # fmt: skip
-    ends = uniform.transform_filter("datum.lam == 0 || datum.lam == 1").mark_text(dx=10, align="left", color="#7b8a93")
+    ends = uniform.transform_filter("datum.lam == 0 || datum.lam == 1").mark_text(dy=-12, color="#7b8a93")
     labels = ends.encode(x=x, y=y, text=alt.Text("label:N"))
     mix = base.transform_filter("datum.kind == 'your mix'")
     across = mix.mark_rule(color="#8f6fcf", strokeWidth=2).encode(x=alt.X("clean_low:Q"), x2="clean_high:Q", y=y)

@@ -37,18 +37,19 @@ NOTES = {
 }
 
 
-def start_of_session(names: list[str]) -> None:
+def check_link(names: list[str], shown: Shown) -> None:
     """Once a session: one message if the link asks for what is not here."""
     if "layers_seen" in st.session_state:
         return
     st.session_state["layers_seen"] = True
+    layers = [name for name, _ in layer_views.sizes(shown.model)]
     allowed: dict[str, list[str]] = {
-        "model": names, "eps": list(EPS), "hold": ["true", "false"], "at": list(BRANCHES),
+        "model": names, "layer": layers, "eps": list(EPS), "hold": ["true", "false"], "at": list(BRANCHES),
         "metric": list(METRIC_NAMES), "of": list(QUANTITY_NAMES), "noise": list(NOISES),
     }  # fmt: skip
     query = {key: st.query_params[key] for key in st.query_params}
     wrong = [name for name, values in allowed.items() if name in query and query[name] not in values]
-    wrong += [name for name in ("layer", "channel") if name in query and not query[name].isdecimal()]
+    wrong += ["channel"] if not query.get("channel", "0").isdecimal() else []
     if wrong:
         st.toast(
             f"This link asks for something that is not here ({', '.join(wrong)}); the default is shown instead.",
@@ -94,25 +95,21 @@ def take_pick(sizes: list[tuple[str, int]]) -> None:
     """A click in the diagram sets the twin controls."""
     sent = st.session_state["network"].get("picked")
     for name, value in picked(sent, [n for _, n in sizes]).items():
-        st.session_state[name] = value
+        st.session_state[name] = sizes[value][0] if name == "layer" else value
 
 
 def picker(shown: Shown) -> tuple[int, int, Any]:
     """Layer and channel, by controls that do the same as a click, and the place above them where the diagram goes."""
-    sizes = layer_views.sizes(shown.model)
+    sizes = dict(layer_views.sizes(shown.model))
+    names = list(sizes)
     place = st.container()
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
-    if st.session_state.get("layer", 0) not in range(len(sizes)):
-        st.session_state["layer"] = len(sizes) // 2
-    layer = row.selectbox(
-        "Layer", range(len(sizes)), len(sizes) // 2, key="layer", width=260, bind="query-params",
-        format_func=lambda i: f"{i}: {sizes[i][0]}" if i < len(sizes) else str(i),
-    )  # fmt: skip
-    last = sizes[layer][1] - 1
+    name = row.selectbox("Layer", names, len(names) // 2, key="layer", width=260, bind="query-params")
+    last = sizes[name] - 1
     if st.session_state.get("channel", 0) > last:
         st.session_state["channel"] = 0
-    channel = row.number_input("Channel", 0, last, 0, key="channel", width=130, bind="query-params")
-    return layer, channel, place
+    channel = row.number_input("Channel", 0, last, key="channel", width=130, bind="query-params")
+    return names.index(name), int(channel), place
 
 
 def verdict(shown: Shown, found: dict[str, list[layering.Spread]] | None, layer: str) -> None:
@@ -184,6 +181,7 @@ def depth(
     )  # fmt: skip
     several = not shown.card.norm_design.share_statistics
     stored = several and row.toggle("With the stored NS", key="with_stored", bind="query-params")
+    st.markdown(layer_views.depth_words(found, parts))
     left, middle, right = st.columns([2, 2, 1.5], gap="large")
     for (quantity, title), column in zip(QUANTITIES.items(), (left, middle), strict=True):
         key = (question, "depth", at.metric, quantity, layer, stored)
@@ -233,7 +231,6 @@ def page() -> None:
         st.markdown("The explorer shows trained networks and found none. Train one: `sh runs/queue.sh`")
         return
     by_name = {card.name: card for card in cards}
-    start_of_session(list(by_name))
     st.markdown(
         "Every norm layer keeps the **mean μ** and **deviation σ** of what flows in. A network with two branches keeps "
         "them twice, and they differ a lot: as if clean and attacked images came from two worlds. But the two were "
@@ -245,6 +242,7 @@ def page() -> None:
     except api.InputError as error:
         st.error(str(error), icon=":material/broken_image:")
         return
+    check_link(list(by_name), shown)
     for note in (*problems, *shown.notes):
         st.caption(f":material/warning: {note}")
     if shown.card.design in NOTES:
@@ -271,12 +269,17 @@ def body(shown: Shown, level: int) -> None:
     with place:
         network(payload, key="network", on_picked_change=lambda: take_pick(sizes))
     found = kept((question, "gaps"), lambda: layer_views.all_gaps(parts)) if parts else None
-    verdict(shown, found, label)
-    if parts and found:
-        st.caption(provenance(shown, question, sum(part.n for part in parts)))
-        histogram(parts, question, shown, label, channel)
+    if parts is None or found is None:
+        verdict(shown, found, label)
+    else:
+        left, right = st.columns(2, gap="large")
+        with left:
+            verdict(shown, found, label)
+            st.caption(provenance(shown, question, sum(part.n for part in parts)))
+        with right:
+            histogram(parts, question, shown, label, channel)
         depth(shown, parts, question, found, at, layer)
-    elif shown.bench is not None:
+    if parts is None and shown.bench is not None:
         measure(shown, question)
     mixer_card(shown, level, layer)
 
