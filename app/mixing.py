@@ -3,7 +3,7 @@
 Usage::
 
     setting = Mix(base=1.0, held="clean", layers=((3, 0.0),)).setting(names)     # one layer's AP clean, the others adv.
-    for verdicts in refine(shown, Live(sha, setting, attack)): ...                # n grows from 24 to 256
+    for verdicts in refine(shown, Live(sha, setting, attack)): ...                # n grows from 16 to 256
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from app.jobs import slot
 from app.payload import Shown
 from engine import api
 
-CHUNKS = ((0, 24), (24, 64), (64, 128), (128, 192), (192, 256))
+CHUNKS = ((0, 16), (16, 64), (64, 128), (128, 192), (192, 256))
 """Test images judged one chunk after the other: the first answers at once, the others narrow the interval."""
-N_CALIBRATION = 96
+N_CALIBRATION = 64
 """Images that NS are re-estimated on here: fewer than for the curves, so that an answer does not wait for them."""
 
 

@@ -11,7 +11,7 @@ from app import cache, layer_views, layering
 from app.cache import kept
 from app.charts import gaps
 from app.components.copy_link import copy_link
-from app.components.network import network, picked
+from app.components.network import encode, network, picked
 from app.jobs import WAITING
 from app.layer_views import Look
 from app.layering import METRICS, QUANTITIES, Part, Question
@@ -117,7 +117,7 @@ def verdict(shown: Shown, found: dict[str, list[layering.Spread]] | None, layer:
     several = not shown.card.norm_design.share_statistics
     lines: list[str] = []
     for at, where in ((layer, "This layer"), ("", f"All {len(layer_views.sizes(shown.model))} layers, averaged")):
-        stored = layer_views.stored_gap(shown.model, at)
+        stored = kept((shown.card.weights_sha256, "stored", at), lambda of=at: layer_views.stored_gap(shown.model, of))
         said = [f"stored, {layer_views.stored_words(stored)}"] if several else []
         if found is not None:
             held, null = (layer_views.held_gap(found[source], at) for source in ("attacked", "other"))
@@ -181,7 +181,7 @@ def depth(
     )  # fmt: skip
     several = not shown.card.norm_design.share_statistics
     stored = several and row.toggle("With the stored NS", key="with_stored", bind="query-params")
-    st.markdown(layer_views.depth_words(found, parts))
+    st.markdown(kept((question, "words"), lambda: layer_views.depth_words(found, parts)))
     left, middle, right = st.columns([2, 2, 1.5], gap="large")
     for (quantity, title), column in zip(QUANTITIES.items(), (left, middle), strict=True):
         key = (question, "depth", at.metric, quantity, layer, stored)
@@ -265,9 +265,9 @@ def body(shown: Shown, level: int) -> None:
     sha, label = shown.card.weights_sha256, sizes[layer][0]
     view = at if parts is not None else Look(False, at.at, at.metric, at.quantity)
     key = (sha, question if parts else None, view, layer, channel)
-    payload = kept(key, lambda: layer_views.network_payload(shown.model, parts, view, layer, channel))
+    data = kept(key, lambda: encode(layer_views.network_payload(shown.model, parts, view, layer, channel)))
     with place:
-        network(payload, key="network", on_picked_change=lambda: take_pick(sizes))
+        network(data, key="network", on_picked_change=lambda: take_pick(sizes))
     found = kept((question, "gaps"), lambda: layer_views.all_gaps(parts)) if parts else None
     if parts is None or found is None:
         verdict(shown, found, label)

@@ -1,6 +1,6 @@
 """The network component: the norm layers of a network as a diagram, and the statistics of the picked layer's channels.
 
-    picked = network(payload, key="network", on_picked_change=callback)
+    network(encode(payload), key="network", on_picked_change=callback)
 
 A click, or Enter on a focused layer or channel, shows it at once in the browser and tells Python by the trigger
 `picked`: {"layer": 3} or {"channel": 12}. Bars move to new values when the payload changes, so that a gap that
@@ -94,9 +94,15 @@ def stages(layers: Sequence[tuple[str, int]]) -> tuple[Stage, ...]:
     return tuple(Stage(title, tuple(members)) for title, members in found)
 
 
-def network(payload: NetworkPayload, *, key: str, on_picked_change: Callable[[], None]) -> None:
-    """Mounts the component."""
-    _mount(key=key, data=_rounded(asdict(payload)), on_picked_change=on_picked_change)
+def network(data: dict[str, Any], *, key: str, on_picked_change: Callable[[], None]) -> None:
+    """Mounts the component; data from `encode`, kept from run to run."""
+    _mount(key=key, data=data, on_picked_change=on_picked_change)
+
+
+def encode(payload: NetworkPayload) -> dict[str, Any]:
+    """The payload as it is sent."""
+    data: dict[str, Any] = _rounded(asdict(payload))
+    return data
 
 
 def picked(sent: Any, sizes: Sequence[int]) -> Mapping[str, int]:
