@@ -61,17 +61,22 @@ def network_payload(
             d.layer,
             d.value(look.metric, look.quantity) / top,
             f"{QUANTITIES[look.quantity]}, {METRICS[look.metric]}: {d.value(look.metric, look.quantity):.3g}",
-            *(_pairs(now, d.layer, get) for get in (mean, sigma)),
-            *(_limits(states, d.layer, get) for get in (mean, sigma)),
+            _pairs(now, d.layer, mean),
+            _pairs(now, d.layer, sigma),
+            _limits(states, d.layer, mean),
+            _limits(states, d.layer, sigma),
         )
         for d in of
     ]
     name, count = sizes(model)[layer]
     y, title = (("clean", "clean"), ("adv", "adversarial"))[look.at]
-    legend = [
-        ("clean", y, f"clean images, {title} AP") if look.held else ("clean", "clean", "clean images, clean AP"),
-        ("adv", y, "attacked images, the same AP") if look.held else ("adv", "adv", "attacked images, adversarial AP"),
-    ]
+    shared = next(api.dual_layers(model))[1].design.share_statistics
+    if look.held:
+        legend = [("clean", y, f"clean images, {title} AP"), ("adv", y, "attacked images, the same AP")]
+    elif shared:
+        legend = [("", "", "stored for clean images"), ("", "", "stored for attacked images: the same")]
+    else:
+        legend = [("clean", "clean", "clean images, clean AP"), ("adv", "adv", "attacked images, adversarial AP")]
     colour = (f"Colour: distance in {QUANTITIES[look.quantity]}, {METRICS[look.metric]}", f"{top:.2g}")
     heading = f"Layer {layer}, {name}: {count} channels"
     return NetworkPayload(stages(sizes(model)), views, colour, legend, heading, layer, channel)

@@ -27,7 +27,7 @@ N, GROUP = 256, 32
 STUDENT = {1: 12.706, 3: 3.182, 7: 2.365}
 """Two-sided 95 % quantile of Student's t by degrees of freedom."""
 Noise = Literal["uniform", "sign"]
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 ByLayer = dict[str, api.Moments]
 QUANTITIES = {"mean": "mean μ", "sigma": "deviation σ"}
 
@@ -74,11 +74,11 @@ class Distances:
         return getattr(self, metric)[quantity == "sigma"]
 
 
-METRICS = {"standardised": "relative", "paired": "channel by channel", "w1": "W1, as the paper"}
+METRICS = {"standardised": "relative", "paired": "channel by channel", "w1": "W1"}
 MEANING = {
     "standardised": "shift of μ in units of σ, and |log| of the ratio of both σ; averaged over channels",
     "paired": "|difference| of each channel with itself, averaged; layers with large values weigh more",
-    "w1": "Wasserstein distance over a layer's channels, each side sorted by itself: blind to which channel is which",
+    "w1": "as the paper: Wasserstein distance over a layer's channels, each side sorted by itself: blind to which channel is which",
 }
 
 

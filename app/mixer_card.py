@@ -130,18 +130,26 @@ def answer(shown: Shown, live: Live, uniform: Live, mix: Mix, note: Any) -> None
     chart = st.empty()
     curve = uniform_rows(shown, mix.held, live.attack)
     started, known, speed = time.monotonic(), len(results().get(live, NOTHING)), ""
+
+    def show(found: Verdicts) -> None:
+        before: Verdicts = results().get(uniform, NOTHING) if live != uniform else NOTHING
+        draw(cards, found, before)
+        chart.vega_lite_chart(
+            pd.concat([curve, mix_row(found)], ignore_index=True),
+            spec=kept("mix plane", lambda: bare(gaps.plane_chart().to_dict())),
+            alt="Clean against robust accuracy: uniform blends as a line, the mix as a diamond with intervals",
+        )  # fmt: skip
+        note.caption(caption(shown, live, mix, found, before) + speed)
+
     try:
+        found = NOTHING
         for found in refine(shown, live, lambda: note.caption(WAITING)):
             if not speed and len(found) > known:
                 speed = f" · first answer in {1000 * (time.monotonic() - started):.0f} ms"
-            before: Verdicts = results().get(uniform, NOTHING)
-            draw(cards, found, before if live != uniform else NOTHING)
-            rows = pd.concat([curve, mix_row(found)], ignore_index=True)
-            chart.vega_lite_chart(
-                rows, spec=kept("mix plane", lambda: bare(gaps.plane_chart().to_dict())),
-                alt="Clean against robust accuracy: uniform blends as a line, the mix as a diamond with intervals",
-            )  # fmt: skip
-            note.caption(caption(shown, live, mix, found, before) + speed)
+            show(found)
+        if live != uniform and len(results().get(uniform, NOTHING)) < len(found):
+            for _ in refine(shown, uniform, lambda: note.caption(WAITING)):
+                show(found)
     except api.InputError as error:
         note.warning(str(error))
 
@@ -185,7 +193,7 @@ def caption(shown: Shown, live: Live, mix: Mix, found: Verdicts, before: Verdict
     names = " ".join(f"--layer {name}={m.affine:g}" for name, m in live.setting.overrides)
     ns = f"clean:{N_CALIBRATION}" if mix.held == "clean" else mix.held
     more = "" if mix.held != "clean" else f" on {N_CALIBRATION} images"
-    paired = f" · change: paired, on {min(len(found), len(before))} images, 95 %" if live.setting.overrides else ""
+    paired = f" · change: paired, on {min(len(found), len(before))} images, 95 %" if len(before) else ""
     return (
         f"n = {len(found)} · 95 % Wilson: clean {100 * clean.low:.1f} to {100 * clean.high:.1f} %, robust "
         f"{100 * robust.low:.1f} to {100 * robust.high:.1f} %{paired} · {live.attack.label}, white-box · "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import nn
@@ -10,6 +12,10 @@ from engine.features import edges, histograms
 from engine.norm import at
 from engine.values import DUAL_BN, Branch, branch_setting
 from tests.support import dual, random_images, snapshot
+
+
+def see(kept: list[torch.Tensor], _: nn.Module, args: tuple[torch.Tensor]) -> None:
+    kept.append(args[0])
 
 
 def test_counts_are_numpys_with_all_beyond_in_the_outermost_bins() -> None:
@@ -22,13 +28,13 @@ def test_counts_are_numpys_with_all_beyond_in_the_outermost_bins() -> None:
     seen: dict[str, list[torch.Tensor]] = {name: [] for name in counts}
     layers = {name: module for name, module in view.named_modules() if isinstance(module, nn.BatchNorm2d)}
     for name, layer in layers.items():
-        layer.register_forward_pre_hook(lambda _, args, name=name: seen[name].append(args[0]))
+        layer.register_forward_pre_hook(partial(see, seen[name]))
     with torch.no_grad():
         for batch in batches:
             view(batch)
-    for name, layer in layers.items():
+    for name in layers:
         values = torch.cat(seen[name]).double().transpose(0, 1).flatten(1).numpy()
-        for channel, bounds in enumerate(edges(layer).numpy()):
+        for channel, bounds in enumerate(edges(view, name).numpy()):
             inside = np.clip(values[channel], bounds[0], np.nextafter(bounds[-1], -np.inf))
             expected, _ = np.histogram(inside, bounds)
             # float rounding may move a value that lies on an edge to the neighbouring bin

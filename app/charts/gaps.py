@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
@@ -77,7 +77,7 @@ def accuracy_chart(rows: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     return alt.layer(bar, whisker).properties(height=190)
 
 
-def histogram_rows(bounds: Sequence[float], counts: dict[str, Sequence[int]]) -> pd.DataFrame:
+def histogram_rows(bounds: Sequence[float], counts: Mapping[str, Sequence[int]]) -> pd.DataFrame:
     """Counts between bounds, as percent of each source's values."""
     return pd.DataFrame(
         {"from": low, "to": high, "source": name, "share": 100 * count / max(1, sum(values))}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+import torch
 
 from app import cache, layer_views, layering
 from app.cache import kept
@@ -37,7 +38,7 @@ NOTES = {
 }
 
 
-def check_link(names: list[str], shown: Shown) -> None:
+def check_link(query: dict[str, str], names: list[str], shown: Shown) -> None:
     """Once a session: one message if the link asks for what is not here."""
     if "layers_seen" in st.session_state:
         return
@@ -47,7 +48,6 @@ def check_link(names: list[str], shown: Shown) -> None:
         "model": names, "layer": layers, "eps": list(EPS), "hold": ["true", "false"], "at": list(BRANCHES),
         "metric": list(METRIC_NAMES), "of": list(QUANTITY_NAMES), "noise": list(NOISES),
     }  # fmt: skip
-    query = {key: st.query_params[key] for key in st.query_params}
     wrong = [name for name, values in allowed.items() if name in query and query[name] not in values]
     wrong += ["channel"] if not query.get("channel", "0").isdecimal() else []
     if wrong:
@@ -130,12 +130,13 @@ def verdict(shown: Shown, found: dict[str, list[layering.Spread]] | None, layer:
 
 
 def provenance(shown: Shown, question: Question, n: int) -> str:
-    name = shown.card.name
+    data = str(shown.card.data["name"])
+    family = data if data == "shapes" else f"{data}-{shown.card.architecture}"
     return (
-        f"n = {n} {shown.card.data['name']} images a source, the same images clean, attacked and noisy, {n} others as "
+        f"n = {n} {data} images a source, the same images clean, attacked and noisy, {n} others as "
         f"the null · {question.attack.label}, all steps, white-box through the branch that is measured · 95 % "
         f"jackknife over {n // layering.GROUP} groups of images · seed {api.SEED} · weights "
-        f"{shown.card.weights_sha256[:8]} · python -m engine paper E3 E4 E6 --checkpoints {name}"
+        f"{shown.card.weights_sha256[:8]} · python -m engine paper E3 E4 E6 --family {family}"
     )
 
 
@@ -143,10 +144,11 @@ def histogram(parts: tuple[Part, ...], question: Question, shown: Shown, layer: 
     """The values themselves of one channel."""
     st.subheader(f"Channel {channel}: the values themselves")
     st.caption("Everything that enters this channel of the layer, clean and attacked images through the same network.")
+    assert shown.bench is not None
     view, _ = cache.networks_at(shown.bench, question.weights_sha256, question.setting)
-    bounds = api.edges(view.get_submodule(layer))[channel].tolist()
+    bounds = api.edges(view, layer)[channel].tolist()
     counts = {
-        title: sum(part.counts[name][layer][channel] for part in parts).tolist()
+        title: torch.stack([part.counts[name][layer][channel] for part in parts]).sum(0).tolist()
         for name, title in (("clean", "clean images"), ("attacked", gaps.ATTACKED))
     }
     key = (question, "histogram", layer, channel)
@@ -236,13 +238,14 @@ def page() -> None:
         "them twice, and they differ a lot: as if clean and attacked images came from two worlds. But the two were "
         "taken behind **different affine parameters (AP)**. Hold those fixed, and see what remains."
     )
+    query = {key: st.query_params[key] for key in st.query_params}  # before a control takes out what it cannot show
     name, level = controls(list(by_name))
     try:
         shown = cache.shown(name, by_name[name].weights_sha256)
     except api.InputError as error:
         st.error(str(error), icon=":material/broken_image:")
         return
-    check_link(list(by_name), shown)
+    check_link(query, list(by_name), shown)
     for note in (*problems, *shown.notes):
         st.caption(f":material/warning: {note}")
     if shown.card.design in NOTES:

@@ -3,7 +3,7 @@
 Usage::
 
     counts = histograms(view, batches)["bn"]        # (c, BINS) counts
-    edges(view.bn)                                   # (c, BINS + 1), in the units of the layer's input
+    edges(view, "bn")                               # (c, BINS + 1), in the units of the layer's input
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ BINS, REACH = 48, 4.0
 """Bins a channel, and how many of the view's own deviations they reach to both sides of its own mean."""
 
 
-def edges(layer: nn.BatchNorm2d) -> Tensor:
-    """(c, BINS + 1) edges of a view's layer, from its NS; the outermost bins also hold all that lies beyond."""
+def edges(view: nn.Module, layer: str) -> Tensor:
+    """(c, BINS + 1) edges of a view's norm layer, from its NS; the outermost bins also hold all that lies beyond."""
+    return _edges(cast(nn.BatchNorm2d, view.get_submodule(layer)))
+
+
+def _edges(layer: nn.BatchNorm2d) -> Tensor:
     mean, var = cast(Tensor, layer.running_mean).double(), cast(Tensor, layer.running_var).double()
     steps = torch.linspace(-REACH, REACH, BINS + 1, dtype=torch.float64, device=mean.device)
     return mean[:, None] + (var + layer.eps).sqrt()[:, None] * steps
@@ -33,7 +37,7 @@ class _Counter(nn.Module):
     def __init__(self, inner: nn.BatchNorm2d) -> None:
         super().__init__()
         self.inner = inner
-        bounds = edges(inner)
+        bounds = _edges(inner)
         self.low, self.width = (bounds[:, 0], (bounds[:, -1] - bounds[:, 0]) / BINS)
         self.counts = torch.zeros(bounds.shape[0], BINS, dtype=torch.int64, device=bounds.device)
 
