@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -19,6 +19,7 @@ from app.selection import Selection
 from engine import api
 
 N_IMAGES = 1000
+Result = TypeVar("Result")
 UNOFFICIAL = "DUAL_BN_UNOFFICIAL"
 """Set this environment variable to let the pages use CIFAR-10 files that are not the published ones."""
 
@@ -101,7 +102,7 @@ def results() -> dict[Any, Any]:
     return {}
 
 
-MAX_RESULTS = 128
+MAX_RESULTS = 256
 
 
 def remember(key: Any, value: Any) -> None:
@@ -110,6 +111,13 @@ def remember(key: Any, value: Any) -> None:
     kept[key] = value
     for old in list(kept)[: max(0, len(kept) - MAX_RESULTS)]:
         kept.pop(old, None)
+
+
+def kept(key: Any, make: Callable[[], Result]) -> Result:
+    """The result under a key, made if it is not there."""
+    if key not in results():
+        remember(key, make())
+    return results()[key]
 
 
 def payload(shown_: Shown, selection: Selection, found: Sources, start: Start, message: str) -> BlendPayload:

@@ -23,6 +23,7 @@ from engine.attacks import (
     AttackStep,
     AutoAttack,
     LogitsFn,
+    Noise,
     Square,
     fgsm,
     minimal_eps,
@@ -32,9 +33,19 @@ from engine.cards import EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
 from engine.data.base import SPLITS, ImageSet, Split, checksum
-from engine.evaluation import Bench, crafting_network, seeded
+from engine.evaluation import Bench, crafting_network, judged, seeded
 from engine.experiments import EXPERIMENTS, Experiment, Family, Finding, families, load_findings
-from engine.features import affine_gaps, stored_gaps, wasserstein1
+from engine.features import (
+    LayerGap,
+    Moments,
+    affine_gaps,
+    edges,
+    histograms,
+    measure,
+    statistics_gaps,
+    stored_gaps,
+    wasserstein1,
+)
 from engine.gaps import Track, load_tracks
 from engine.norm import at, dual_layers
 from engine.strip import Strip, load_strips, make_strip
@@ -184,9 +195,12 @@ __all__ = [
     "ImageSet",
     "InputError",
     "Interval",
+    "LayerGap",
     "LayerMix",
     "LogitsFn",
+    "Moments",
     "ModelCard",
+    "Noise",
     "NormDesign",
     "NormSetting",
     "Reestimated",
@@ -210,11 +224,14 @@ __all__ = [
     "crafting_network",
     "curve",
     "dual_layers",
+    "edges",
     "eps_label",
     "evaluation_split",
     "fgsm",
     "film",
     "header",
+    "histograms",
+    "judged",
     "list_cards",
     "load_card",
     "load_checkpoint",
@@ -224,6 +241,7 @@ __all__ = [
     "load_sweep",
     "load_tracks",
     "make_strip",
+    "measure",
     "minimal_eps",
     "open_bench",
     "open_families",
@@ -237,6 +255,7 @@ __all__ = [
     "seeded",
     "shapes",
     "spectrum",
+    "statistics_gaps",
     "stored_gaps",
     "strip_key",
     "surface",

@@ -29,11 +29,18 @@ def set_threads(arguments: argparse.Namespace) -> None:
 
 
 def parse_statistics(text: str) -> api.Statistics:
-    """'stored:LAMBDA', or the source that NS are re-estimated on."""
-    kind, _, lam = text.partition(":")
+    """'stored:LAMBDA', or the source that NS are re-estimated on, with the number of its images if not the usual."""
+    kind, _, number = text.partition(":")
     if kind == "stored":
-        return api.Stored(api.parse_fraction(lam))
-    return api.Reestimated(kind)  # pyright: ignore[reportArgumentType]  # checked by the value itself
+        return api.Stored(api.parse_fraction(number))
+    wanted = api.Reestimated(kind)  # pyright: ignore[reportArgumentType]  # checked by the value itself
+    return replace(wanted, n=int(api.parse_fraction(number))) if number else wanted
+
+
+def parse_layers(texts: list[str]) -> tuple[tuple[str, api.LayerMix], ...]:
+    """From 'blocks.2.bn1=0.3' each: layers whose AP are not those of the others."""
+    pairs = [text.partition("=") for text in texts]
+    return tuple((name, api.LayerMix(api.parse_fraction(lam))) for name, _, lam in pairs)
 
 
 def parse_attack(arguments: argparse.Namespace) -> api.Attack | None:
@@ -58,7 +65,7 @@ def parse_attack(arguments: argparse.Namespace) -> api.Attack | None:
 
 def settings(arguments: argparse.Namespace) -> tuple[api.NormSetting, api.NormSetting | None]:
     """The setting that is judged, and the one crafted at where that is another."""
-    setting = api.NormSetting(arguments.ap, parse_statistics(arguments.ns))
+    setting = api.NormSetting(arguments.ap, parse_statistics(arguments.ns), parse_layers(arguments.layer))
     if arguments.craft_ap is None and arguments.craft_ns is None:
         return setting, None
     ap = arguments.ap if arguments.craft_ap is None else arguments.craft_ap

@@ -12,6 +12,7 @@ from engine.features.distances import (
     stored_gaps,
     wasserstein1,
 )
+from engine.features.histograms import edges, histograms
 from engine.features.moments import ImageMoments, Moments, Recorder, measure
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "Recorder",
     "affine_distances",
     "affine_gaps",
+    "edges",
+    "histograms",
     "layer_gaps",
     "measure",
     "sorted_gap",

@@ -75,10 +75,10 @@ def track(names: list[str]) -> api.Track:
     return api.Track(STRIP_STOPS, "PGD-10 at 8/255", 256, api.SEED, tuple(rows))
 
 
-def write_swept(root: Path, name: str, model: nn.Module | None = None) -> Path:
-    """A dual-BN checkpoint (untrained unless given) with everything that a page can show."""
+def write_swept(root: Path, name: str, model: nn.Module | None = None, design: NormDesign = DUAL_BN) -> Path:
+    """A checkpoint (dual BN and untrained unless given) with everything that a page can show."""
     folder = root / name
-    card = replace(card_for(name, DUAL_BN), records=headline(), images_seen=120_000, wall_seconds=90.0)
+    card = replace(card_for(name, design), records=headline(), images_seen=120_000, wall_seconds=90.0)
     card = save_checkpoint(folder, model or dual_resnet(), card)
     write_sweep(folder, api.header(card, api.load_data("shapes", "test", N), api.SEED))
     attacks = [api.fgsm(api.ThreatModel("Linf", api.MAIN_EPS)), api.pgd(10, api.MAIN_EPS)]
