@@ -21,7 +21,7 @@ LAYERS = (
     ("files",),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
-    ("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "suspicion", "explain"),
+    ("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "suspicion", "attribution", "explain"),
     ("training", "experiments"),
     ("api", "cli", "__main__"),
 )
@@ -35,6 +35,7 @@ NEIGHBOURS = {
     ("headline", "sweep"),
     ("watch", "evaluation"),
     ("suspicion", "evaluation"),
+    ("attribution", "evaluation"),
     ("strip", "evaluation"),
     ("gaps", "evaluation"),
     ("experiments", "training"),
