@@ -1,4 +1,4 @@
-"""How much of what a network looks at is the shape, and of what it listens to the grating: on `shapes`, with both known.
+"""How much of what a network looks at is the shape, and of what it listens to the grating: on `shapes`, both known.
 
 Usage::
 
@@ -29,8 +29,8 @@ Doubles = npt.NDArray[np.float64]
 TargetName = Literal["answer", "label"]
 """Whose logit is explained: the class that the network answers with, or the right one."""
 N_BOOT = 2000
-BAND = 1.5 / 32
-"""Radius of a grating's band in cycles per pixel: one and a half of the 32-pixel image's own steps. No two overlap."""
+BAND = 7
+"""A grating's band: the image's BAND own frequencies that are nearest to it, and their negatives. No two overlap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,9 +78,11 @@ def band_shares(response: Floats) -> Doubles:
     energy = np.abs(np.fft.fft2(response.astype(np.float64))) ** 2
     energy[:, 0, 0] = 0
     down, right = np.meshgrid(*(np.fft.fftfreq(side) for side in energy.shape[1:]), indexing="ij")
-    vectors = shapes.wave_vectors(np.arange(len(shapes.CLASSES)))[:, :, None, None]
-    near = [np.hypot(down - sign * vectors[:, 0], right - sign * vectors[:, 1]) <= BAND for sign in (1, -1)]
-    bands = (near[0] | near[1]).astype(np.float64)
+    bands = np.zeros((len(shapes.CLASSES), *energy.shape[1:]))
+    for band, vector in zip(bands, shapes.wave_vectors(np.arange(len(shapes.CLASSES))), strict=True):
+        nearest = np.hypot(down - vector[0], right - vector[1]).argsort(axis=None, kind="stable")[:BAND]
+        rows, columns = np.unravel_index(nearest, band.shape)
+        band[rows, columns] = band[-rows, -columns] = 1
     return _ratio(np.einsum("nhw,khw->nk", energy, bands), energy.sum((1, 2))[:, None])
 
 

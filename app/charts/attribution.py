@@ -1,0 +1,141 @@
+"""Signed heat maps beside their images, their colour legend, and shares over lambda."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from engine import api
+
+Floats = npt.NDArray[np.float32]
+SCALE, GAP = 10, 16
+# Against, nothing, for. Purple and green, told apart by every kind of colour vision; teal and orange mean the branches.
+LIGHT = ("#6d2a92", "#f4f5f3", "#20732a")
+DARK = ("#cf9bf2", "#1f2a31", "#86dd8c")
+COLOURS = ["#1b8ea3", "#e0681f"]
+IMAGES, KINDS = ("clean images", "attacked images"), ("this network", "for comparison")
+
+
+def palette(dark: bool) -> npt.NDArray[np.float64]:
+    """(3, 3): the colours of -1, 0 and 1."""
+    names = DARK if dark else LIGHT
+    return np.array([[int(name[i : i + 2], 16) for i in (1, 3, 5)] for name in names], np.float64)
+
+
+def colours(values: npt.NDArray[np.floating], limit: float, dark: bool) -> npt.NDArray[np.uint8]:
+    """(..., 3): mixed linearly from the middle to either end, which stands for `limit` and beyond."""
+    against, nothing, speaks = palette(dark)
+    share = np.clip(values / limit, -1, 1)[..., None]
+    mixed = nothing + np.maximum(share, 0) * (speaks - nothing) + np.maximum(-share, 0) * (against - nothing)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def picture(
+    image: Floats, values: Floats, limit: float, dark: bool, mask: npt.NDArray[np.bool_] | None = None
+) -> bytes:
+    """PNG of an image (3, h, w) and its map (h, w) beside it, enlarged without smoothing; the mask as an outline."""
+    left = np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8)
+    tiles = [tile.repeat(SCALE, 0).repeat(SCALE, 1) for tile in (left, colours(values, limit, dark))]
+    if mask is not None:
+        tiles[1][_outline(mask.repeat(SCALE, 0).repeat(SCALE, 1))] = (230, 237, 240) if dark else (13, 22, 27)
+    height, width = tiles[0].shape[:2]
+    canvas = np.zeros((height, 2 * width + GAP, 4), np.uint8)
+    for tile, start in zip(tiles, (0, width + GAP), strict=True):
+        canvas[:, start : start + width, :3] = tile
+        canvas[:, start : start + width, 3] = 255
+    content = io.BytesIO()
+    Image.fromarray(canvas).save(content, "PNG", compress_level=1)
+    return content.getvalue()
+
+
+def _outline(mask: npt.NDArray[np.bool_], thickness: int = 2) -> npt.NDArray[np.bool_]:
+    """The pixels of a mask that lie at most `thickness` from its edge."""
+    inner = np.pad(mask, 1, constant_values=True)
+    for _ in range(thickness):
+        core = inner.copy()
+        for axis in (0, 1):
+            for step in (1, -1):
+                core &= np.roll(inner, step, axis)
+        inner = core
+    return mask & ~inner[1:-1, 1:-1]
+
+
+def legend(limit: float | None, unit: str, dark: bool) -> alt.Chart:
+    """A strip of the map's colours with its values; without a limit its ends are each map's own."""
+    ends = 1.0 if limit is None else limit
+    edges = np.linspace(-ends, ends, 62)
+    middles = (edges[1:] + edges[:-1]) / 2
+    frame = pd.DataFrame({
+        "from": edges[:-1], "to": edges[1:],
+        "colour": ["#" + "".join(f"{part:02x}" for part in rgb) for rgb in colours(middles, ends, dark)],
+    })  # fmt: skip
+    own = {"values": [-1, 0, 1], "labelExpr": "datum.value == 0 ? '0' : 'full colour'"}
+    axis = alt.Axis(grid=False, domain=False, tickCount=5, **(own if limit is None else {"format": "~g"}))
+    return (
+        alt.Chart(frame)
+        .mark_rect()
+        .encode(
+            x=alt.X("from:Q", title=f"← against the class   ·   {unit}   ·   for it →", axis=axis,
+                    scale=alt.Scale(domain=[-ends, ends], nice=False)),
+            x2="to:Q",
+            color=alt.Color("colour:N", scale=None),
+        )
+        .properties(height=16)
+    )  # fmt: skip
+
+
+QUANTITIES = {"shape": ("inside", "even"), "grating": ("band", "elsewhere")}
+"""Chart -> fields of `Shares`: what is measured, and what it is compared with."""
+
+
+def share_rows(found: Sequence[api.Shares], quantity: str) -> pd.DataFrame:
+    """One row a lambda, kind of images, and measured or compared; percent with its 95 % interval."""
+    rows: list[dict[str, object]] = []
+    for one in found:
+        for kind, field in zip(KINDS, QUANTITIES[quantity], strict=True):
+            values = getattr(one, field)
+            if values is None:
+                continue
+            i = one.interval(values)
+            rows.append({
+                "lam": one.setting.affine, "images": IMAGES[one.attack is not None], "kind": kind,
+                "share": 100 * i.value, "low": 100 * i.low, "high": 100 * i.high, "n": i.n,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def share_chart(rows: pd.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
+    """Shares over lambda with their bands; what they are compared with is dashed."""
+    base = alt.Chart(rows).encode(
+        x=alt.X("lam:Q", title="λ of the AP: clean → adversarial", axis=alt.Axis(values=sorted(set(rows["lam"])))),
+        color=alt.Color("images:N", scale=alt.Scale(domain=list(IMAGES), range=COLOURS),
+                        legend=alt.Legend(orient="top", title=None)),
+    )  # fmt: skip
+    top = float(rows["high"].max()) * 1.1
+    scale = alt.Scale(domain=[0, min(100.0, top)], nice=True)
+    band = (
+        base.transform_filter(alt.datum.kind == KINDS[0])
+        .mark_area(opacity=0.15)
+        .encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    )
+    line = base.mark_line(point=alt.OverlayMarkDef(size=45)).encode(
+        y=alt.Y("share:Q", title=title, scale=scale),
+        strokeDash=alt.StrokeDash(
+            "kind:N", scale=alt.Scale(domain=list(KINDS), range=[[1, 0], [3, 5]]),
+            legend=alt.Legend(orient="top", title=None),
+        ),
+        opacity=alt.Opacity("kind:N", scale=alt.Scale(domain=list(KINDS), range=[1, 0.6]), legend=None),
+        tooltip=[
+            alt.Tooltip("images:N"), alt.Tooltip("kind:N"), alt.Tooltip("lam:Q", title="λ"),
+            alt.Tooltip("share:Q", format=".1f", title="share, %"),
+            alt.Tooltip("low:Q", format=".1f", title="95 % from"), alt.Tooltip("high:Q", format=".1f", title="to"),
+            alt.Tooltip("n:Q"),
+        ],
+    )  # fmt: skip
+    return alt.layer(band, line).properties(height=300)
