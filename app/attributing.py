@@ -1,4 +1,4 @@
-"""What the Attribution page computes: maps of one image at two settings, and shares over many; each kept by its request."""
+"""What the Attribution page computes: maps of one image, and shares over many; each is kept under its request."""
 
 from __future__ import annotations
 

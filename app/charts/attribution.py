@@ -19,7 +19,7 @@ SCALE, GAP = 10, 16
 LIGHT = ("#6d2a92", "#f4f5f3", "#20732a")
 DARK = ("#cf9bf2", "#1f2a31", "#86dd8c")
 COLOURS = ["#1b8ea3", "#e0681f"]
-IMAGES, KINDS = ("clean images", "attacked images"), ("this network", "for comparison")
+IMAGES = ("clean images", "attacked images")
 
 
 def palette(dark: bool) -> npt.NDArray[np.float64]:
@@ -75,8 +75,8 @@ def legend(limit: float | None, unit: str, dark: bool) -> alt.Chart:
         "from": edges[:-1], "to": edges[1:],
         "colour": ["#" + "".join(f"{part:02x}" for part in rgb) for rgb in colours(middles, ends, dark)],
     })  # fmt: skip
-    own = {"values": [-1, 0, 1], "labelExpr": "datum.value == 0 ? '0' : 'full colour'"}
-    axis = alt.Axis(grid=False, domain=False, tickCount=5, **(own if limit is None else {"format": "~g"}))
+    plain = "format(datum.value, '+~g')" if limit is not None else "datum.value ? 'full colour' : '0'"
+    axis = alt.Axis(grid=False, domain=False, values=[-ends, -ends / 2, 0, ends / 2, ends], labelExpr=plain)
     return (
         alt.Chart(frame)
         .mark_rect()
@@ -90,15 +90,18 @@ def legend(limit: float | None, unit: str, dark: bool) -> alt.Chart:
     )  # fmt: skip
 
 
-QUANTITIES = {"shape": ("inside", "even"), "grating": ("band", "elsewhere")}
-"""Chart -> fields of `Shares`: what is measured, and what it is compared with."""
+QUANTITIES = {
+    "shape": {"this network": "inside", "one that weighs all pixels alike": "even"},
+    "grating": {"the image's own grating": "band", "gratings it does not carry": "elsewhere"},
+}
+"""Chart -> line -> field of `Shares`: what is measured, then what it is compared with."""
 
 
 def share_rows(found: Sequence[api.Shares], quantity: str) -> pd.DataFrame:
     """One row a lambda, kind of images, and measured or compared; percent with its 95 % interval."""
     rows: list[dict[str, object]] = []
     for one in found:
-        for kind, field in zip(KINDS, QUANTITIES[quantity], strict=True):
+        for kind, field in QUANTITIES[quantity].items():
             values = getattr(one, field)
             if values is None:
                 continue
@@ -112,30 +115,35 @@ def share_rows(found: Sequence[api.Shares], quantity: str) -> pd.DataFrame:
 
 def share_chart(rows: pd.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
     """Shares over lambda with their bands; what they are compared with is dashed."""
+    kinds = list(dict.fromkeys(rows["kind"]))
+    lams = alt.Axis(values=sorted(set(rows["lam"])), format="~g", grid=False)
+    scale = alt.Scale(domain=[0, min(100.0, 1.1 * max(rows["high"]))])
     base = alt.Chart(rows).encode(
-        x=alt.X("lam:Q", title="λ of the AP: clean → adversarial", axis=alt.Axis(values=sorted(set(rows["lam"])))),
-        color=alt.Color("images:N", scale=alt.Scale(domain=list(IMAGES), range=COLOURS),
-                        legend=alt.Legend(orient="top", title=None)),
-    )  # fmt: skip
-    top = float(rows["high"].max()) * 1.1
-    scale = alt.Scale(domain=[0, min(100.0, top)], nice=True)
-    band = (
-        base.transform_filter(alt.datum.kind == KINDS[0])
-        .mark_area(opacity=0.15)
-        .encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
-    )
-    line = base.mark_line(point=alt.OverlayMarkDef(size=45)).encode(
-        y=alt.Y("share:Q", title=title, scale=scale),
-        strokeDash=alt.StrokeDash(
-            "kind:N", scale=alt.Scale(domain=list(KINDS), range=[[1, 0], [3, 5]]),
-            legend=alt.Legend(orient="top", title=None),
+        x=alt.X("lam:Q", title="λ of the AP: clean → adversarial", axis=lams),
+        color=alt.Color(
+            "images:N", scale=alt.Scale(domain=list(IMAGES), range=COLOURS),
+            legend=alt.Legend(orient="top", title=None, symbolType="square", symbolOpacity=1),
         ),
-        opacity=alt.Opacity("kind:N", scale=alt.Scale(domain=list(KINDS), range=[1, 0.6]), legend=None),
+    )  # fmt: skip
+    measured = base.transform_filter(alt.datum.kind == kinds[0])
+    band = measured.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    y = alt.Y("share:Q", title=title, scale=scale)
+    line = base.mark_line().encode(
+        y=y,
+        strokeDash=alt.StrokeDash(
+            "kind:N", scale=alt.Scale(domain=kinds, range=[[1, 0], [3, 4]]),
+            legend=alt.Legend(orient="top", title=None, symbolType="stroke", symbolSize=300, labelLimit=260),
+        ),
+    )  # fmt: skip
+    dots = base.mark_point(filled=True, size=50).encode(
+        y=y,
+        shape=alt.Shape("images:N", scale=alt.Scale(domain=list(IMAGES), range=["circle", "diamond"]), legend=None),
+        opacity=alt.condition(alt.datum.kind == kinds[0], alt.value(1), alt.value(0)),
         tooltip=[
-            alt.Tooltip("images:N"), alt.Tooltip("kind:N"), alt.Tooltip("lam:Q", title="λ"),
+            alt.Tooltip("images:N"), alt.Tooltip("kind:N", title="of"), alt.Tooltip("lam:Q", title="λ"),
             alt.Tooltip("share:Q", format=".1f", title="share, %"),
             alt.Tooltip("low:Q", format=".1f", title="95 % from"), alt.Tooltip("high:Q", format=".1f", title="to"),
             alt.Tooltip("n:Q"),
         ],
     )  # fmt: skip
-    return alt.layer(band, line).properties(height=300)
+    return alt.layer(band, line, dots).properties(height=320)

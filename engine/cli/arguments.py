@@ -92,7 +92,7 @@ def _attribute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=api.METHODS, required=True)
     parser.add_argument("--n", type=int, required=True, help="number of images")
     parser.add_argument("--ap", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="lambdas of the AP")
-    parser.add_argument("--ns", required=True, help="stored:LAMBDA, clean, adv, noise or mix")
+    parser.add_argument("--ns", required=True, help="own (stored, at the AP's lambda), stored:LAMBDA, clean, adv ...")
     parser.add_argument(
         "--target",
         choices=("answer", "label"),

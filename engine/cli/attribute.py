@@ -33,7 +33,10 @@ def row_text(found: api.Shares) -> list[str]:
 def run(arguments: argparse.Namespace) -> None:
     """Shares on clean and, with an attack, on attacked images at every lambda of the AP."""
     set_threads(arguments)
-    settings = [api.NormSetting(lam, parse_statistics(arguments.ns)) for lam in arguments.ap]
+    own = arguments.ns == "own"
+    settings = [
+        api.NormSetting(lam, api.Stored(lam) if own else parse_statistics(arguments.ns)) for lam in arguments.ap
+    ]
     attack = parse_attack(arguments)
     bench, card = open_from(arguments, arguments.n)
     started = time.monotonic()
