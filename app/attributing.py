@@ -120,11 +120,11 @@ def mask(shown: Shown, index: int) -> npt.NDArray[np.bool_] | None:
 
 
 def limits(seen: Sequence[Seen], shared: bool) -> list[float]:
-    """For each map the value that gets the full colour: the 99th percentile of its size, or of all of them."""
+    """For each map the value of the full colour, in two digits: the 99th percentile of its size, or of all of them."""
     parts = [np.concatenate([np.abs(one.values).ravel() for one in seen])] * len(seen)
     if not shared:
         parts = [np.abs(one.values).ravel() for one in seen]
-    return [float(np.quantile(part, 0.99)) or 1.0 for part in parts]
+    return [float(f"{np.quantile(part, 0.99):.2g}") or 1.0 for part in parts]
 
 
 def difference(first: api.Shares, last: api.Shares) -> api.Interval:

@@ -66,28 +66,12 @@ def _outline(mask: npt.NDArray[np.bool_], thickness: int = 2) -> npt.NDArray[np.
     return mask & ~inner[1:-1, 1:-1]
 
 
-def legend(limit: float | None, unit: str, dark: bool) -> alt.Chart:
-    """A strip of the map's colours with its values; without a limit its ends are each map's own."""
-    ends = 1.0 if limit is None else limit
-    edges = np.linspace(-ends, ends, 62)
-    middles = (edges[1:] + edges[:-1]) / 2
-    frame = pd.DataFrame({
-        "from": edges[:-1], "to": edges[1:],
-        "colour": ["#" + "".join(f"{part:02x}" for part in rgb) for rgb in colours(middles, ends, dark)],
-    })  # fmt: skip
-    plain = "format(datum.value, '+~g')" if limit is not None else "datum.value ? 'full colour' : '0'"
-    axis = alt.Axis(grid=False, domain=False, values=[-ends, -ends / 2, 0, ends / 2, ends], labelExpr=plain)
-    return (
-        alt.Chart(frame)
-        .mark_rect()
-        .encode(
-            x=alt.X("from:Q", title=f"← against the class   ·   {unit}   ·   for it →", axis=axis,
-                    scale=alt.Scale(domain=[-ends, ends], nice=False)),
-            x2="to:Q",
-            color=alt.Color("colour:N", scale=None),
-        )
-        .properties(height=16)
-    )  # fmt: skip
+def legend(dark: bool) -> bytes:
+    """PNG: a strip of the maps' colours, from full against on the left to full for on the right."""
+    strip = colours(np.linspace(-1, 1, 900), 1.0, dark)[None].repeat(18, 0)
+    content = io.BytesIO()
+    Image.fromarray(strip).save(content, "PNG")
+    return content.getvalue()
 
 
 QUANTITIES = {
@@ -116,13 +100,13 @@ def share_rows(found: Sequence[api.Shares], quantity: str) -> pd.DataFrame:
 def share_chart(rows: pd.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
     """Shares over lambda with their bands; what they are compared with is dashed."""
     kinds = list(dict.fromkeys(rows["kind"]))
-    lams = alt.Axis(values=sorted(set(rows["lam"])), format="~g", grid=False)
+    lams = alt.Axis(values=sorted(set(rows["lam"])), format=".3~g", grid=False)
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
     scale = alt.Scale(domain=[0, min(100.0, 1.1 * max(rows["high"]))])
     base = alt.Chart(rows).encode(
         x=alt.X("lam:Q", title="λ of the AP: clean → adversarial", axis=lams),
         color=alt.Color(
-            "images:N", scale=alt.Scale(domain=list(IMAGES), range=COLOURS),
-            legend=alt.Legend(orient="top", title=None, symbolType="square", symbolOpacity=1),
+            "images:N", scale=alt.Scale(domain=list(IMAGES), range=COLOURS), legend=legend,
         ),
     )  # fmt: skip
     measured = base.transform_filter(alt.datum.kind == kinds[0])
@@ -131,13 +115,12 @@ def share_chart(rows: pd.DataFrame, title: str) -> alt.LayerChart | alt.FacetCha
     line = base.mark_line().encode(
         y=y,
         strokeDash=alt.StrokeDash(
-            "kind:N", scale=alt.Scale(domain=kinds, range=[[1, 0], [3, 4]]),
-            legend=alt.Legend(orient="top", title=None, symbolType="stroke", symbolSize=300, labelLimit=260),
+            "kind:N", scale=alt.Scale(domain=kinds, range=[[1, 0], [3, 4]]), legend=None,
         ),
     )  # fmt: skip
     dots = base.mark_point(filled=True, size=50).encode(
         y=y,
-        shape=alt.Shape("images:N", scale=alt.Scale(domain=list(IMAGES), range=["circle", "diamond"]), legend=None),
+        shape=alt.Shape("images:N", scale=alt.Scale(domain=list(IMAGES), range=["circle", "diamond"]), legend=legend),
         opacity=alt.condition(alt.datum.kind == kinds[0], alt.value(1), alt.value(0)),
         tooltip=[
             alt.Tooltip("images:N"), alt.Tooltip("kind:N", title="of"), alt.Tooltip("lam:Q", title="λ"),

@@ -54,6 +54,7 @@ ABOUT: dict[api.MethodName, tuple[str, str]] = {
 }
 """Method -> what it shows, in plain words, and the unit of its values."""
 TARGETS: dict[str, api.TargetName] = {"its answer": "answer", "the right class": "label"}
+ENDS = {0.0: ": the clean branch's AP", 1.0: ": the adversarial branch's AP"}
 N_PICK = 200
 COUNTS = (20, 50, 100, 200, 500)
 
@@ -96,7 +97,7 @@ def verdict(one: Seen, classes: tuple[str, ...], label: int) -> str:
     """'Attacked: says star (99 %), wrong.'"""
     images = "Clean image" if one.view.attack is None else "Attacked image"
     right = "right" if one.answer == label else f"but it is {classes[label]}"
-    said = f"{images}: the network says **{classes[one.answer]}** ({100 * one.confidence:.0f} %), {right}."
+    said = f"{images}: the network says **{classes[one.answer]}** ({100 * one.confidence:.0f}\u00a0%), {right}."
     return said + ("" if one.explained == one.answer else f" The map is that of {classes[one.explained]}.")
 
 
@@ -116,20 +117,21 @@ def side_by_side(shown: Shown, views: list[View], unit: str) -> None:
     index, test = views[0].index, shown.bench.test
     dark = st.context.theme.type == "dark"
     shape = attributing.mask(shown, index)
-    shared = st.session_state.get("scale", "shared") == "shared"
-    limits = attributing.limits(seen, shared)
     left, right = st.columns([3, 1], gap="large", vertical_alignment="bottom")
-    left.altair_chart(
-        attribution.legend(limits[0] if shared else None, unit, dark),
-        alt="Legend: purple speaks against the class, green for it",
-    )
-    right.segmented_control(
+    shared = right.segmented_control(
         "Colour scale", ["shared", "each its own"], default="shared", key="scale", required=True, bind="query-params",
         help="Shared: the same colour is the same value in all four maps. Robust networks have small gradients, so "
         "their maps can look pale; with its own scale each map fills the colours.",
+    ) == "shared"  # fmt: skip
+    limits = attributing.limits(seen, shared)
+    ends = f"to ±{limits[0]:.2g} {unit}" if shared else "as far as stands below each map"
+    left.image(
+        attribution.legend(dark), width="stretch", alt="Colours of the maps, from purple over pale to green",
+        caption=f"← purple: against the class · pale: no matter · green: for it →, {ends}",
     )  # fmt: skip
     for start, column in zip((0, 2), st.columns(2, gap="large"), strict=True):
-        column.markdown(f"#### λ = {views[start].setting.affine:g}")
+        lam = views[start].setting.affine
+        column.markdown(f"#### λ = {lam:g}" + ENDS.get(lam, ""))
         for one, limit in zip(seen[start : start + 2], limits[start : start + 2], strict=True):
             column.markdown(verdict(one, test.classes, int(test.labels[index])))
             column.image(
@@ -205,10 +207,10 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
     findings(found)
     left, right = st.columns(2, gap="large")
     for column, quantity, title, about, axis in (
-        (left, "shape", "On the shape", "Share of the map's total size that lies inside the shape, whatever "
-         "its sign.", "inside the shape, %"),
+        (left, "shape", "On the shape", "Share of the map's total size that lies inside the shape. Dashed: what a "
+         "network that weighs all pixels alike would have.", "inside the shape, %"),
         (right, "grating", "In the grating's band", "Share of the energy of the network's response, by spatial "
-         "frequency, at the image's own grating, beside gratings just as fine that it does not carry.",
+         "frequency, at the image's own grating. Dashed: at gratings just as fine that it does not carry.",
          "in the band, %"),
     ):  # fmt: skip
         column.markdown(f"#### {title}")
@@ -265,14 +267,14 @@ def page() -> None:
         st.markdown(f":material/info: {DESIGN_NOTES[shown.card.design]}")
     test, sha = shown.bench.test, shown.card.weights_sha256
     about, unit = ABOUT[method]
-    row = st.columns(3, gap="large")
-    index = row[0].selectbox(
+    row = st.grid(3, min_column_width=230)
+    index = row.selectbox(
         "Image", range(min(N_PICK, len(test))), key="picture", bind="query-params",
         format_func=lambda i: f"{i}: {test.classes[test.labels[i]]}",
     )  # fmt: skip
     lams = (
-        row[1].slider("Left: λ of the AP", 0.0, 1.0, 0.0, 0.05, key="left", bind="query-params"),
-        row[2].slider("Right: λ of the AP", 0.0, 1.0, 1.0, 0.05, key="right", bind="query-params"),
+        row.slider("Left: λ of the AP", 0.0, 1.0, 0.0, 0.05, key="left", bind="query-params"),
+        row.slider("Right: λ of the AP", 0.0, 1.0, 1.0, 0.05, key="right", bind="query-params"),
     )
     st.markdown(about)
     views = [
