@@ -26,6 +26,7 @@ st.navigation(
         st.Page(HERE / "screens" / "explore.py", title="Explore", default=True),
         st.Page(HERE / "screens" / "layers.py", title="Layers", url_path="layers"),
         st.Page(HERE / "screens" / "attack.py", title="Attack", url_path="attack"),
+        st.Page(HERE / "screens" / "attribution.py", title="Attribution", url_path="attribution"),
         st.Page(HERE / "screens" / "models.py", title="Models and data", url_path="models"),
     ],
     position="top",

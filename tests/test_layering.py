@@ -21,7 +21,10 @@ LAYERS = (
     ("files",),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
-    ("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "suspicion", "explain", "sources"),
+    (
+        *("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "suspicion"),
+        *("attribution", "explain", "sources"),
+    ),
     ("training", "experiments"),
     ("api", "cli", "__main__"),
 )
@@ -35,6 +38,7 @@ NEIGHBOURS = {
     ("headline", "sweep"),
     ("watch", "evaluation"),
     ("suspicion", "evaluation"),
+    ("attribution", "evaluation"),
     ("strip", "evaluation"),
     ("gaps", "evaluation"),
     ("gaps", "sources"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import api
-from engine.cli import data, evaluate, headline, models, paper, train
+from engine.cli import attribute, data, evaluate, headline, models, paper, train
 
 ATTACKS = ("none", "fgsm", "pgd", "apgd", "fab", "square", "auto", "quick")
 
@@ -39,6 +39,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     evaluate_parser.add_argument("--craft-ns", help="craft at these NS instead: a transfer attack")
     _attack(evaluate_parser)
     _threads(evaluate_parser)
+    _attribute(_add(commands, "attribute", attribute.run, "what it looks at on shapes: the shape, or the grating?"))
     sweep_parser = _add(commands, "sweep", evaluate.run_sweep, "every curve the app shows of a checkpoint; resumable")
     sweep_parser.add_argument("name")
     sweep_parser.add_argument("--n", type=int, default=1000, help="images a point")
@@ -88,6 +89,25 @@ def _attack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--restarts", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
     parser.add_argument("--seed", type=int, default=api.SEED)
+
+
+def _attribute(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name")
+    parser.add_argument("--method", choices=api.METHODS, required=True)
+    parser.add_argument("--n", type=int, required=True, help="number of images")
+    parser.add_argument("--ap", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="lambdas of the AP")
+    parser.add_argument("--ns", required=True, help="own (stored, at the AP's lambda), stored:LAMBDA, clean, adv ...")
+    parser.add_argument(
+        "--target",
+        choices=("answer", "label"),
+        default="answer",
+        help="explain the network's answer or the right class",
+    )
+    parser.add_argument(
+        "--baseline", choices=("mean", "black"), default="mean", help="nothing to see: the mean colour, or black"
+    )
+    _attack(parser)
+    _threads(parser)
 
 
 def _threads(parser: argparse.ArgumentParser) -> None:

@@ -103,10 +103,20 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
 CLASSES = tuple(SHAPES)
 
 
+def _polar(cue: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+    """Direction in radians and spatial frequency in cycles per pixel of these classes' gratings, each (n,)."""
+    return np.pi * cue / len(CLASSES), np.where(cue % 2, 0.3, 0.2)
+
+
+def wave_vectors(cue: npt.NDArray[np.int64]) -> Array:
+    """Cycles per pixel, down and to the right, of these classes' gratings: (n, 2)."""
+    angle, frequency = _polar(cue)
+    return np.stack([frequency * np.sin(angle), frequency * np.cos(angle)], axis=1)
+
+
 def grating(cue: npt.NDArray[np.int64], phase: Array) -> Array:
     """The gratings of these classes, (n, 32, 32), amplitude 1: ten directions, two spatial frequencies."""
-    angle = np.pi * cue / len(CLASSES)
-    frequency = np.where(cue % 2, 0.3, 0.2)
+    angle, frequency = _polar(cue)
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float64)
     along = np.cos(angle)[:, None, None] * columns + np.sin(angle)[:, None, None] * rows
     return np.cos(2 * np.pi * frequency[:, None, None] * along + phase[:, None, None])

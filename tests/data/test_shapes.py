@@ -138,6 +138,10 @@ def test_gratings_of_amplitude_one_have_their_power_at_one_frequency() -> None:
         row, column = np.unravel_index(spectrum[:, :17].argmax(), (32, 17))
         frequency = np.hypot(np.fft.fftfreq(32)[row], column / 32)
         assert frequency == pytest.approx(0.3 if cue % 2 else 0.2, abs=1 / 32)
+        down, right = (np.fft.fftfreq(32)[place] for place in (row, column))
+        found = np.array([down, right])
+        wanted = shapes.wave_vectors(np.array([cue]))[0]
+        assert min(np.abs(found - wanted).max(), np.abs(found + wanted).max()) < 1 / 32, "the same wave has two signs"
 
 
 @pytest.mark.parametrize(
