@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.apgd import APGD
-from engine.attacks.base import LogitsFn, Progress, check_counts, check_images, check_logits, threat_label
+from engine.attacks.base import LogitsFn, LongAttack, Progress, check_counts, check_images, check_logits, threat_label
 from engine.attacks.fab import FAB
 from engine.attacks.square import Square
 from engine.values import ThreatModel
@@ -49,7 +49,7 @@ class AutoResult:
 
 
 @dataclass(frozen=True, slots=True)
-class AutoAttack:
+class AutoAttack(LongAttack):
     """APGD-CE, APGD-T (targeted DLR), FAB-T and Square in turn; only images still robust go on to the next.
 
     steps: of both APGDs; targets: classes that APGD-T and FAB-T go for; fab_steps, queries: of FAB-T and Square.
@@ -85,16 +85,9 @@ class AutoAttack:
         budget += f", {self.n_restarts} restarts" if self.n_restarts > 1 else ""
         return f"AutoAttack{'' if standard else f' ({budget})'} at {threat_label(self.threat)}"
 
-    def __call__(
-        self,
-        logits_fn: LogitsFn,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        progress: Progress | None = None,
+    def _found(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
     ) -> Tensor:
-        """Images (n, c, h, w), adversarial where an attack fooled them: in the eps-ball, in [0, 1], detached."""
         return self.result(logits_fn, images, labels, generator=generator, progress=progress).images
 
     def result(

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import (
-    AttackStep,
     LogitsFn,
     Progress,
     Stop,
@@ -29,7 +28,7 @@ from engine.attacks.base import (
     threat_label,
 )
 from engine.attacks.losses import margin, targeted_margin
-from engine.attacks.runs import Attempt, Board, Rows, RowStep, attempts, drain, keep, other_classes, per_image, waves
+from engine.attacks.runs import Attempt, AttemptingAttack, Board, Rows, RowStep, attempts, keep, other_classes, waves
 from engine.attacks.threat import random_start, size
 from engine.values import ThreatModel
 
@@ -62,6 +61,11 @@ class _Search:
     wrong: Tensor
 
 
+def _nearest(board: Board) -> Nearest:
+    distance = torch.where(board.fooled, -board.loss, math.inf)
+    return Nearest(torch.where(board.fooled.view(-1, 1, 1, 1), board.best, board.original), distance)
+
+
 def boundary_step(threat: ThreatModel, x: Tensor, gradient: Tensor, gap: Tensor) -> Tensor:
     """The smallest step d (m, c, h, w) with gap + <gradient, d> = 0 and x + d in [0, 1] (equation 4).
 
@@ -86,11 +90,12 @@ def boundary_step(threat: ThreatModel, x: Tensor, gradient: Tensor, gap: Tensor)
 
 
 @dataclass(frozen=True, slots=True)
-class FAB:
+class FAB(AttemptingAttack):
     """Searches the nearest adversarial image by `steps` steps towards each of the `targets` most likely other classes.
 
     The first restart begins at the image, others at random near it. The call returns what it found within eps, and the
-    image itself where that is nothing; stop="success" ends the search for an image at the first find within eps.
+    image itself where that is nothing; stop="success" ends the search for an image at the first find within eps. In its
+    trace the loss is the targeted margin and `fooled` counts adversarial images at any distance.
     """
 
     threat: ThreatModel
@@ -109,19 +114,6 @@ class FAB:
         name = f"FAB-{self.steps} ({self.targets} targets) at {threat_label(self.threat)}"
         return name + (f", {self.n_restarts} restarts" if self.n_restarts > 1 else "")
 
-    def __call__(
-        self,
-        logits_fn: LogitsFn,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Adversarial images (n, c, h, w): in the eps-ball, in [0, 1], detached."""
-        found = self.nearest(logits_fn, images, labels, generator=generator, progress=progress)
-        return torch.where((found.distance <= self.threat.eps).view(-1, 1, 1, 1), found.images, images.detach())
-
     def nearest(
         self,
         logits_fn: LogitsFn,
@@ -132,22 +124,26 @@ class FAB:
         progress: Progress | None = None,
     ) -> Nearest:
         """The nearest adversarial images, also beyond eps; with stop="success" any within eps will do."""
-        board = self._board(images)
-        tries = self.n_restarts * self.targets
-        drain(self._run(logits_fn, board, labels, generator, side_by_side=True), tries, self.steps, progress)
+        return _nearest(self._finished(logits_fn, images, labels, generator, progress))
+
+    @property
+    def _work(self) -> tuple[int, int]:
+        return self.n_restarts * self.targets, self.steps
+
+    def _found(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
+    ) -> Tensor:
+        found = _nearest(self._finished(logits_fn, images, labels, generator, progress))
+        return torch.where((found.distance <= self.threat.eps).view(-1, 1, 1, 1), found.images, images.detach())
+
+    def _finished(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
+    ) -> Board:
+        board = AttemptingAttack._finished(self, logits_fn, images, labels, generator, progress)
         self._final_search(logits_fn, board, labels)
-        distance = torch.where(board.fooled, -board.loss, math.inf)
-        return Nearest(torch.where(board.fooled.view(-1, 1, 1, 1), board.best, board.original), distance)
+        return board
 
-    def trace(
-        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
-    ) -> Iterator[AttackStep]:
-        """The same loop, one attempt (restart and target) after another; the loss is the targeted margin and `fooled`
-        counts adversarial images at any distance."""
-        board = self._board(images)
-        yield from per_image(self._run(logits_fn, board, labels, generator, side_by_side=False), board, labels)
-
-    def _board(self, images: Tensor) -> Board:
+    def _board(self, images: Tensor, labels: Tensor) -> Board:  # noqa: ARG002  # as every attack's
         return Board(images.detach(), self.stop, enough=-self.threat.eps)
 
     def _run(
