@@ -23,6 +23,7 @@ from engine.attacks.base import (
     Stop,
     check_counts,
     check_images,
+    check_logits,
     check_stop,
     loss_and_gradient,
     threat_label,
@@ -56,9 +57,6 @@ class _Search:
     labels: Tensor
     targets: Tensor
     x: Tensor
-    gap: Tensor
-    gradient: Tensor
-    wrong: Tensor
 
 
 def _nearest(board: Board) -> Nearest:
@@ -171,47 +169,35 @@ class FAB(AttemptingAttack):
             yield from self._search(logits_fn, board, rows)
 
     def _search(self, logits_fn: LogitsFn, board: Board, rows: Rows) -> Iterator[RowStep]:
-        nothing, no = torch.zeros(len(rows.index), device=rows.start.device), torch.zeros_like(rows.index) > 0
-        image = board.original[rows.index]
-        state = _Search(rows.index, image, rows.labels, rows.reference, rows.start, nothing, rows.start, no)
+        state = _Search(rows.index, board.original[rows.index], rows.labels, rows.reference, rows.start)
         for step in range(self.steps + 1):
-            logits, gap, gradient = loss_and_gradient(
-                logits_fn, targeted_margin, state.x, state.labels, state.targets, step < self.steps
-            )
-            state = replace(state, gap=gap, gradient=gradient, wrong=logits.argmax(1) != state.labels)
-            board.record(state.index, state.x, state.wrong, -size(self.threat, state.x - state.image))
+            with torch.no_grad():
+                logits = logits_fn(state.x).float()
+            check_logits(logits, state.labels)
+            wrong = logits.argmax(1) != state.labels
+            board.record(state.index, state.x, wrong, -size(self.threat, state.x - state.image))
+            gap = targeted_margin(logits, state.labels, state.targets)
             yield RowStep(rows.attempts, step, state.index, state.x, logits, gap)
-            state = keep(state, board.going[state.index])
-            if step == self.steps or not len(state.index):
+            if step == self.steps:
                 return
-            state = self._moved(self._stepped_back(logits_fn, state))
+            # points that are adversarial go a tenth of the way back to the image, and the boundary is linearised there
+            back = torch.where(wrong.view(-1, 1, 1, 1), (1 - BACK) * state.image + BACK * state.x, state.x)
+            state = keep(replace(state, x=back), board.going[state.index])
+            if not len(state.index):
+                return
+            _, gap, gradient = loss_and_gradient(logits_fn, targeted_margin, state.x, state.labels, state.targets, True)
+            state = replace(state, x=self._moved(state, gap, gradient))
 
-    def _stepped_back(self, logits_fn: LogitsFn, state: _Search) -> _Search:
-        """Rows that are adversarial go a tenth of the way back to the image, where the boundary is linearised anew."""
-        rows = state.wrong.nonzero()[:, 0]
-        if not len(rows):
-            return state
-        x = (1 - BACK) * state.image[rows] + BACK * state.x[rows]
-        _, gap, gradient = loss_and_gradient(
-            logits_fn, targeted_margin, x, state.labels[rows], state.targets[rows], True
-        )
-        return replace(
-            state,
-            x=state.x.index_copy(0, rows, x),
-            gap=state.gap.index_copy(0, rows, gap),
-            gradient=state.gradient.index_copy(0, rows, gradient),
-        )
-
-    def _moved(self, state: _Search) -> _Search:
+    def _moved(self, state: _Search, gap: Tensor, gradient: Tensor) -> Tensor:
         """A step slightly beyond the boundary, biased towards the image (equation 9)."""
-        x, image, gradient = state.x, state.image, state.gradient
-        here = boundary_step(self.threat, x, gradient, state.gap)
-        gap_at_image = state.gap + (gradient * (image - x)).flatten(1).sum(1)
+        x, image = state.x, state.image
+        here = boundary_step(self.threat, x, gradient, gap)
+        gap_at_image = gap + (gradient * (image - x)).flatten(1).sum(1)
         there = boundary_step(self.threat, image, gradient, gap_at_image)
         near, far = size(self.threat, here), size(self.threat, there)
         share = (near / (near + far).clamp_min(1e-12)).clamp_max(TOWARDS_IMAGE).view(-1, 1, 1, 1)
         moved = (1 - share) * (x + BEYOND * here) + share * (image + BEYOND * there)
-        return replace(state, x=moved.clamp(0, 1))
+        return moved.clamp(0, 1)
 
     def _final_search(self, logits_fn: LogitsFn, board: Board, labels: Tensor) -> None:
         """Looks between each image and what was found for a point that is nearer (section 3.5, by the secant rule)."""

@@ -85,16 +85,17 @@ class Board:
     def record(self, index: Tensor, x: Tensor, fooled: Tensor, loss: Tensor) -> None:
         """Takes note of points x (m, c, h, w) of the images `index` (m,), which may name an image several times."""
         loss = loss.float()
+        better = (fooled & ~self.fooled[index]) | ((fooled == self.fooled[index]) & (loss > self.loss[index]))
+        if not bool(better.any()):
+            return
+        index, x, fooled, loss = index[better], x[better], fooled[better], loss[better]
         order = _lexsort(index, fooled, loss)
         index, last = index[order], torch.ones_like(fooled)
         last[:-1] = index[1:] != index[:-1]  # the best row of each image comes last
         rows, index = order[last], index[last]
-        fooled, loss = fooled[rows], loss[rows]
-        better = (fooled & ~self.fooled[index]) | ((fooled == self.fooled[index]) & (loss > self.loss[index]))
-        index, rows = index[better], rows[better]
         self.best = self.best.index_copy(0, index, x[rows])
-        self.loss = self.loss.index_copy(0, index, loss[better])
-        self.fooled = self.fooled.index_copy(0, index, fooled[better])
+        self.loss = self.loss.index_copy(0, index, loss[rows])
+        self.fooled = self.fooled.index_copy(0, index, fooled[rows])
 
 
 def _lexsort(index: Tensor, fooled: Tensor, loss: Tensor) -> Tensor:
