@@ -27,8 +27,9 @@ from engine.attacks import (
     fgsm,
     minimal_eps,
     quick_auto,
+    resized,
 )
-from engine.cards import EvalRecord, ModelCard
+from engine.cards import Access, Crafting, EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
 from engine.data.base import SPLITS, ImageSet, Split, checksum
@@ -141,6 +142,7 @@ def open_bench(
 
 __all__ = [
     "APGD",
+    "Access",
     "CHECKPOINTS",
     "DATASETS",
     "DESIGNS",
@@ -158,6 +160,7 @@ __all__ = [
     "Bench",
     "Branch",
     "Cancelled",
+    "Crafting",
     "Curve",
     "EvalRecord",
     "Film",
@@ -211,6 +214,7 @@ __all__ = [
     "pick_device",
     "plan",
     "quick_auto",
+    "resized",
     "run_sweep",
     "same_line",
     "seeded",

@@ -9,7 +9,7 @@ Usage::
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from engine.attacks import Attack, attack_from_json
 from engine.values import DESIGNS, InputError, Interval, NormDesign, NormSetting, wilson
@@ -20,23 +20,40 @@ _FORMS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (
 """Annotation -> what JSON has there; lists for all others."""
 
 
+Crafting = NormSetting | tuple[NormSetting, ...]
+"""Where an attack is crafted: at one setting, or against several at once."""
+Access = Literal["white-box", "adaptive", "transfer"]
+
+
+def crafting_json(crafted: Crafting) -> dict[str, Any] | list[dict[str, Any]]:
+    return crafted.as_json() if isinstance(crafted, NormSetting) else [setting.as_json() for setting in crafted]
+
+
 @dataclass(frozen=True, slots=True)
 class EvalRecord:
-    """One accuracy: of which setting, on how many images, under which attack, crafted where.
-
-    `attack_setting` equals `setting` in a white-box evaluation; where it differs, the attack is a transfer attack.
-    """
+    """One accuracy: of which setting, on how many images, under which attack, crafted where."""
 
     setting: NormSetting
     attack: Attack | None
-    attack_setting: NormSetting | None
+    attack_setting: Crafting | None
     n: int
     n_correct: int
     seed: int
 
     @property
     def white_box(self) -> bool:
-        return self.attack is not None and self.attack_setting == self.setting
+        return self.access == "white-box"
+
+    @property
+    def access(self) -> Access | None:
+        """white-box: crafted at the setting that is judged; adaptive: at several, this one among them, by an attacker
+        who knows the choice but not which was made; transfer: elsewhere only. None without an attack."""
+        if self.attack is None or self.attack_setting is None:
+            return None
+        if self.attack_setting == self.setting:
+            return "white-box"
+        several = isinstance(self.attack_setting, tuple) and self.setting in self.attack_setting
+        return "adaptive" if several else "transfer"
 
     @property
     def interval(self) -> Interval:
@@ -46,7 +63,7 @@ class EvalRecord:
         return {
             "setting": self.setting.as_json(),
             "attack": None if self.attack is None else asdict(self.attack),
-            "attack_setting": None if self.attack_setting is None else self.attack_setting.as_json(),
+            "attack_setting": None if self.attack_setting is None else crafting_json(self.attack_setting),
             "n": self.n,
             "n_correct": self.n_correct,
             "seed": self.seed,
@@ -54,11 +71,15 @@ class EvalRecord:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> EvalRecord:
-        crafted = value["attack_setting"]
+        crafted: Any = value["attack_setting"]
+        if isinstance(crafted, list):
+            crafted = tuple(NormSetting.from_json(setting) for setting in crafted)
+        elif crafted is not None:
+            crafted = NormSetting.from_json(crafted)
         return cls(
             NormSetting.from_json(value["setting"]),
             None if value["attack"] is None else attack_from_json(value["attack"]),
-            None if crafted is None else NormSetting.from_json(crafted),
+            crafted,
             value["n"],
             value["n_correct"],
             value["seed"],

@@ -48,11 +48,6 @@ def target_classes(target: Target, labels: Tensor) -> Tensor | None:
     return torch.tensor(target, dtype=labels.dtype, device=labels.device)
 
 
-def chosen(target: Target, index: list[int]) -> Target:
-    """The target of the images `index` alone."""
-    return tuple(target[i] for i in index) if isinstance(target, tuple) else target
-
-
 def is_fooled(logits: Tensor, labels: Tensor, targets: Tensor | None) -> Tensor:
     """Which of the n images are where the attack wants them, bool (n,)."""
     prediction = logits.argmax(1)

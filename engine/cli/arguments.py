@@ -34,8 +34,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     evaluate_parser.add_argument("--n", type=int, required=True, help="number of images")
     evaluate_parser.add_argument("--ap", type=float, required=True, help="affine parameters' lambda")
     evaluate_parser.add_argument("--ns", required=True, help="stored:LAMBDA, clean, adv, noise or mix")
-    evaluate_parser.add_argument("--craft-ap", type=float, help="craft at this AP instead: a transfer attack")
-    evaluate_parser.add_argument("--craft-ns", help="craft at these NS instead: a transfer attack")
+    evaluate_parser.add_argument("--craft-ap", help="craft at this AP instead, or at several at once: 0,0.5,1")
+    evaluate_parser.add_argument("--craft-ns", help="craft at these NS instead; several go with several AP one by one")
     _attack(evaluate_parser)
     _threads(evaluate_parser)
     sweep_parser = _add(commands, "sweep", evaluate.run_sweep, "every curve the app shows of a checkpoint; resumable")
@@ -82,6 +82,7 @@ def _attack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--step-size", help="default: eps/4")
     parser.add_argument("--restarts", type=int, default=1)
+    parser.add_argument("--target", metavar="CLASS", help="fgsm, pgd and apgd: the class to be taken for")
     parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
     parser.add_argument("--seed", type=int, default=api.SEED)
 

@@ -33,6 +33,19 @@ def test_the_last_frame_is_the_attack_and_the_first_the_image() -> None:
     assert shot.fooled_at == (int(wrong.argmax()) if wrong.any() else None)
 
 
+def test_a_film_towards_a_class_says_when_it_arrives() -> None:
+    view, image = tiny(), random_images(1)[0]
+    second, first = view(image[None])[0].topk(2).indices.flip(0).tolist()
+    attack = PGD(ThreatModel("Linf", 0.3), 10, 0.05, target=second)
+    shot = film(view, attack, image, first, generator=generator(1))
+    predictions = view(torch.from_numpy(shot.images)).argmax(1).tolist()
+    assert shot.target == second
+    assert shot.reached_at == predictions.index(second) > 0
+    with pytest.raises(InputError, match=f"of class {second} already"):
+        film(view, attack, image, second, generator=generator(1))
+    assert film(view, ATTACK, image, first, generator=generator(1)).reached_at is None
+
+
 def test_every_step_is_kept_even_where_the_attack_would_stop() -> None:
     view, image = tiny(), random_images(1)[0]
     wrong = int((view(image[None]).argmax() + 1) % 10)
