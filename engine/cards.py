@@ -117,7 +117,8 @@ class ModelCard:
 
     config: the training configuration as plain JSON; data: name, split, n and checksum of the training images;
     records: headline accuracies on held-out images; breakdowns: the same class by class; official: accuracies on those
-    of the official test images that are here, with `official_images` saying which.
+    of the official test images that are here, with `official_images` saying which; auto: AutoAttack on the adversarial
+    branch, on the held-out images that `auto_images` names.
     """
 
     name: str
@@ -139,6 +140,8 @@ class ModelCard:
     breakdowns: tuple[Breakdown, ...] = ()
     official: tuple[EvalRecord, ...] = ()
     official_images: dict[str, Any] = field(default_factory=dict[str, Any])
+    auto: tuple[EvalRecord, ...] = ()
+    auto_images: dict[str, Any] = field(default_factory=dict[str, Any])
     licence: str = "MIT"
     paper: str = PAPER
     schema: int = SCHEMA
@@ -159,7 +162,9 @@ class ModelCard:
 
     def as_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        lists = {name: [item.as_json() for item in plain[name]] for name in ("records", "breakdowns", "official")}
+        lists = {
+            name: [item.as_json() for item in plain[name]] for name in ("records", "breakdowns", "official", "auto")
+        }
         return plain | {"classes": list(self.classes)} | lists
 
     @classmethod
@@ -168,7 +173,8 @@ class ModelCard:
         if value.get("schema") != SCHEMA:
             raise InputError(f"{where} has card schema {value.get('schema')!r}; this version reads {SCHEMA}.")
         known = {f.name for f in fields(cls)}
-        value = {"breakdowns": [], "official": [], "official_images": {}} | value  # younger than some cards
+        younger = {"breakdowns": [], "official": [], "official_images": {}, "auto": [], "auto_images": {}}
+        value = younger | value  # some cards are older than these fields
         wrong = [f"lacks {name!r}" for name in sorted(known - set(value))]
         wrong += [f"has an unknown field {name!r}" for name in sorted(set(value) - known)]
         if wrong:
@@ -179,10 +185,9 @@ class ModelCard:
         if value["design"] not in DESIGNS:
             raise InputError(f"{where} names the unknown design {value['design']!r}; use one of {', '.join(DESIGNS)}.")
         try:
-            records, official = (
-                tuple(EvalRecord.from_json(record) for record in value[name]) for name in ("records", "official")
-            )
-            fixed: dict[str, Any] = {"classes": tuple(value["classes"]), "records": records, "official": official}
+            fixed: dict[str, Any] = {"classes": tuple(value["classes"])}
+            for name in ("records", "official", "auto"):
+                fixed[name] = tuple(EvalRecord.from_json(record) for record in value[name])
             fixed["breakdowns"] = tuple(Breakdown.from_json(item) for item in value["breakdowns"])
             return cls(**(value | fixed))
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -28,6 +28,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     headline_parser = _add(commands, "headline", headline.run, "measure a card's accuracies again and write them there")
     headline_parser.add_argument("name")
     headline_parser.add_argument("--n", type=int, default=2000, help="number of held-out images")
+    headline_parser.add_argument(
+        "--auto", type=int, metavar="N", help="instead, add AutoAttack on N held-out images; the rest stays as it is"
+    )
     _threads(headline_parser)
     evaluate_parser = _add(commands, "evaluate", evaluate.run, "one accuracy")
     evaluate_parser.add_argument("name")
