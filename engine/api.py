@@ -29,11 +29,12 @@ from engine.attacks import (
     quick_auto,
     resized,
 )
+from engine.attacks.half import half_supported
 from engine.cards import Access, Crafting, EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
-from engine.data.base import SPLITS, ImageSet, Split, checksum
-from engine.evaluation import Bench, crafting_network, seeded
+from engine.data.base import SPLITS, ImageSet, Progress, Split, checksum
+from engine.evaluation import Bench, Trial, crafting_network, seeded
 from engine.features import affine_gaps, stored_gaps, wasserstein1
 from engine.gaps import Track, load_tracks
 from engine.norm import at, dual_layers
@@ -173,6 +174,7 @@ __all__ = [
     "ModelCard",
     "NormDesign",
     "NormSetting",
+    "Progress",
     "Reestimated",
     "Split",
     "Square",
@@ -183,6 +185,7 @@ __all__ = [
     "ThreatModel",
     "Track",
     "Transfer",
+    "Trial",
     "__version__",
     "affine_gaps",
     "at",
@@ -198,6 +201,7 @@ __all__ = [
     "evaluation_split",
     "fgsm",
     "film",
+    "half_supported",
     "header",
     "list_cards",
     "load_card",

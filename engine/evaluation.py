@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.attacks import APGD, PGD, Attack, LogitsFn
+from engine.attacks.half import half, half_first
 from engine.cards import Crafting, EvalRecord
 from engine.data.base import ImageSet, Progress
 from engine.norm import at, channels_last, fold
@@ -67,16 +68,22 @@ def seeded(seed: int, start: int) -> torch.Generator:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is counted: `setting` on the first n images, attacked from `seed` at `attack_setting` (None: at itself)."""
+    """What is counted: `setting` on the first n images, attacked from `seed` at `attack_setting` (None: at itself).
+
+    half: PGD's gradients in bfloat16, see `engine.attacks.half`; no record says so, hence no stored figure may use it.
+    """
 
     setting: NormSetting
     n: int
     seed: int
     attack_setting: Crafting | None = None
+    half: bool = False
 
     def __post_init__(self) -> None:
         if self.attack_setting == ():
             raise InputError("An attack needs at least one setting to be crafted at.")
+        if self.half and self.attack_setting not in (None, self.setting):
+            raise InputError("Gradients in bfloat16 are for white-box attacks only.")
 
     @property
     def crafted_at(self) -> Crafting:
@@ -175,6 +182,7 @@ class Bench:
             raise InputError(f"{self.test.name} has {len(self.test)} {self.test.split} images, {n} were asked for.")
         judge = self.view(trial.setting)
         craft = self._crafting_network(trial, judge)
+        rough = half(fold(judge)) if trial.half else None
         clean = torch.cat([judged(judge, *batch) for _, batch in self.batches(n)])
         for attack in attacks:
             kept = clean.clone()
@@ -182,7 +190,7 @@ class Bench:
                 where = kept[start : start + len(labels)].nonzero()[:, 0].to(images.device)
                 if attack is not None and len(where):
                     here = _for_images(attack, n, (start + where).tolist())
-                    adversarial = here(craft, images[where], labels[where], generator=seeded(trial.seed, start))
+                    adversarial = _attacked(here, rough, craft, images[where], labels[where], seeded(trial.seed, start))
                     kept[start + where.cpu()] = judged(judge, adversarial, labels[where])
                 if progress is not None:
                     progress(start + len(labels), n)
@@ -214,3 +222,13 @@ def _for_images(attack: Attack, n: int, index: list[int]) -> Attack:
     if len(attack.target) != n:
         raise InputError(f"Each image needs one target class: got {len(attack.target)} for {n} images.")
     return replace(attack, target=tuple(attack.target[i] for i in index))
+
+
+def _attacked(
+    attack: Attack, rough: LogitsFn | None, craft: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator
+) -> Tensor:
+    if rough is None:
+        return attack(craft, images, labels, generator=generator)
+    if not isinstance(attack, PGD):
+        raise InputError(f"Gradients in bfloat16 are for PGD and FGSM, not for {attack.label}.")
+    return half_first(attack, rough, craft, images, labels, generator=generator)

@@ -84,9 +84,18 @@ class PGD:
         return best
 
     def trace(
-        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
+        self,
+        logits_fn: LogitsFn,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator,
+        start: Tensor | None = None,
     ) -> Iterator[AttackStep]:
-        """Yields the start and every step of every restart; tensors are detached and never written to again."""
+        """Yields the start and every step of every restart; tensors are detached and never written to again.
+
+        start: points (n, c, h, w) of the ball to begin at, instead of the image or a random one.
+        """
         check_images(images, labels)
         targets = target_classes(self.target, labels)
         ascended, compared = objective(self.loss, targets), reference(logits_fn, self.loss, images, labels, targets)
@@ -94,9 +103,11 @@ class PGD:
         fooled = torch.zeros_like(attacked)
         x, logits, loss = images, torch.empty(0), torch.zeros(len(images), device=images.device)
         for restart in range(self.n_restarts):
-            start = random_start(self.threat, images, generator) if self.random_start else images
+            begin = images if start is None else start
+            if self.random_start and start is None:
+                begin = random_start(self.threat, images, generator)
             kept = ~attacked if self.stop == "never" else fooled | ~attacked
-            x = torch.where(kept.view(-1, 1, 1, 1), x, start)
+            x = torch.where(kept.view(-1, 1, 1, 1), x, begin)
             active = (~kept).nonzero()[:, 0]
             velocity = torch.zeros_like(images)
             for step in range(self.steps + 1):

@@ -86,6 +86,7 @@ def _attack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step-size", help="default: eps/4")
     parser.add_argument("--restarts", type=int, default=1)
     parser.add_argument("--target", metavar="CLASS", help="fgsm, pgd and apgd: the class to be taken for")
+    parser.add_argument("--bf16", action="store_true", help="white-box pgd with bfloat16 gradients, float32 verdicts")
     parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
     parser.add_argument("--seed", type=int, default=api.SEED)
 

@@ -108,6 +108,14 @@ def open_from(arguments: argparse.Namespace, n: int) -> tuple[api.Bench, api.Mod
     )
 
 
+def rough(bench: api.Bench, attack: api.Attack | None, trial: api.Trial, progress: api.Progress) -> api.EvalRecord:
+    """A quick figure for the eye, by gradients in bfloat16. InputError where that would be slower."""
+    if not api.half_supported(bench.device):
+        raise api.InputError("This device has no bfloat16 units, so --bf16 would only be slower; leave it out.")
+    correct = next(bench.correct(trial, [attack], progress))
+    return api.EvalRecord(trial.setting, attack, attack and trial.setting, trial.n, int(correct.sum()), trial.seed)
+
+
 def run(arguments: argparse.Namespace) -> None:
     """`evaluate`."""
     set_threads(arguments)
@@ -119,7 +127,10 @@ def run(arguments: argparse.Namespace) -> None:
     attack = towards(attack if craft is None else elsewhere(attack), arguments.target, bench.test.classes)
     started = time.monotonic()
     with progress("evaluate") as callback:
-        record = bench.evaluate(setting, attack, arguments.n, arguments.seed, craft, callback)
+        if arguments.bf16:
+            record = rough(bench, attack, api.Trial(setting, arguments.n, arguments.seed, craft, half=True), callback)
+        else:
+            record = bench.evaluate(setting, attack, arguments.n, arguments.seed, craft, callback)
     flags: list[api.Flag] = []
     if arguments.check and isinstance(attack, api.PGD):
         others = [api.branch_setting(b) for b in api.Branch if api.branch_setting(b) != setting]
@@ -143,13 +154,14 @@ def run(arguments: argparse.Namespace) -> None:
         "attack": attack_json(attack),
         "attack_setting": record.as_json()["attack_setting"],
         "access": record.access,
+        "gradients": "bfloat16" if arguments.bf16 else "float32",
         "seed": record.seed,
         "device": str(bench.device),
         "seconds": round(time.monotonic() - started, 3),
     }
     if arguments.check:
         value["suspicions"] = [asdict(flag) for flag in flags]
-    kind = "clean" if attack is None else f"{attack.label}, {record.access}"
+    kind = "clean" if attack is None else f"{attack.label}, {record.access}{', bfloat16 gradients' * arguments.bf16}"
     checks = [["suspicious" if flag.fired else "fine", flag.sentence] for flag in flags]
     show(value, arguments.json, card.name, ["accuracy", "of"], [[percent(interval), kind], *checks])
 

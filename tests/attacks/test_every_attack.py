@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -11,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.attacks import APGD, FAB, KINDS, PGD, RFGSM, AutoAttack, Noise, Square, attack_from_json, fgsm
+from engine.attacks import APGD, FAB, KINDS, PGD, RFGSM, Attack, AutoAttack, Noise, Square, attack_from_json, fgsm
 from engine.values import Cancelled, InputError, ThreatModel
-from tests.attacks.support import NORM_IDS, NORMS, SMALL, sizes
+from tests.attacks.support import NORM_IDS, NORMS, SMALL, Linear, grey, sizes
 from tests.support import generator, random_images, random_labels, snapshot, tiny
 
 LINF = NORMS[0]
@@ -117,6 +119,40 @@ def test_progress_counts_to_the_end_and_can_stop_it(name: str) -> None:
     with pytest.raises(Cancelled):
         attack(network, images, labels, generator=generator(), progress=stop)
     assert 0 < calls < 8
+
+
+def test_a_cancelled_attack_leaves_nothing_running() -> None:
+    """Half a second in which the process and its threads sleep."""
+    images, labels = some()
+
+    def stop(*_: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        AutoAttack(LINF)(tiny(), images, labels, generator=generator(), progress=stop)
+    threads, busy = threading.active_count(), time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - busy < 0.1
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "attack", "sentence"),
+    [
+        (2, PGD(LINF, 2, 0.01, loss="dlr"), "DLR loss needs at least 3 classes and this network has 2"),
+        (3, APGD(LINF, 2, "dlr", 2), "targeted DLR loss needs at least 4 classes and this network has 3"),
+        (3, APGD(LINF, 2, "dlr", target=1), "targeted DLR loss needs at least 4 classes and this network has 3"),
+        (3, AutoAttack(LINF, 2, 2, 2, 2), "targeted DLR loss needs at least 4 classes and this network has 3"),
+        (1, FAB(LINF, 2), "at least 2 classes and this network has 1"),
+    ],
+)
+def test_fewer_classes_than_needed_is_one_sentence(n_classes: int, attack: Attack, sentence: str) -> None:
+    model, images = Linear(n_classes), grey(12)
+    labels = model(images).argmax(1)
+    if isinstance(attack, APGD) and attack.target is not None:
+        labels = torch.zeros_like(labels)
+    with pytest.raises(InputError, match=sentence):
+        attack(model, images, labels, generator=generator())
 
 
 @every_attack

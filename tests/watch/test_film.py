@@ -85,8 +85,8 @@ def test_a_transfer_matrix_is_what_evaluate_says_cell_by_cell() -> None:
     bench = Bench(dual(), image_set(40), None)
     settings = [branch_setting(Branch.CLEAN), NormSetting(0.5, Stored(0.5)), branch_setting(Branch.ADV)]
     rows = list(transfer(bench, settings, ATTACK, n=40, seed=5))
-    for row in rows:
-        view = crafting_network(bench.view(row.crafted_at))
+    for crafted_at, row in zip(settings, rows, strict=True):
+        view = crafting_network(bench.view(crafted_at))
         images, labels = bench.test.tensors(0, 40)
         adversarial = ATTACK(view, images, labels, generator=seeded(5, 0))
         for setting, correct in zip(settings, row.n_correct, strict=True):
