@@ -20,8 +20,9 @@ from engine.attacks.apgd import APGD
 from engine.attacks.base import LogitsFn, LongAttack, Progress, check_counts, check_images, check_logits, threat_label
 from engine.attacks.fab import FAB
 from engine.attacks.square import Square
-from engine.values import ThreatModel
+from engine.values import InputError, ThreatModel
 
+FEWEST = 4
 UNATTACKED, ROBUST = 0, -1
 """`AutoResult.by` of an image that is wrong without an attack, and of one that none of them fools."""
 
@@ -156,4 +157,8 @@ def _wrong(logits_fn: LogitsFn, images: Tensor, labels: Tensor) -> Tensor:
     with torch.no_grad():
         logits = logits_fn(images).float()
     check_logits(logits, labels)
+    if logits.shape[1] < FEWEST:  # the targeted DLR loss; said before the first attack
+        raise InputError(
+            f"AutoAttack needs at least {FEWEST} classes and this network has {logits.shape[1]}; use apgd."
+        )
     return logits.argmax(1) != labels
