@@ -32,8 +32,10 @@ test: ## the fast tests
 slow: ## the slow tests
 	$(PYTHON) -m pytest -m slow
 
-bench: ## the speed of PGD on this machine, beside other libraries
+bench: ## the speed of PGD and AutoAttack on this machine, beside other libraries
 	$(PYTHON) -m benchmarks.attacks
+	$(PYTHON) -m benchmarks.ceiling
+	$(PYTHON) -m benchmarks.auto
 
 models: ## train and sweep the built-in checkpoints where that is not done yet (hours; resumable)
 	sh runs/queue.sh

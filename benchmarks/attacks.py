@@ -1,4 +1,4 @@
-"""How fast PGD is here and in two attack libraries: same network, same images, same starts.
+"""How fast PGD is here and in attack libraries: same network, same images, same starts.
 
 Usage::
 
@@ -9,7 +9,8 @@ The engine attacks the folded, channels-last network (folding is part of its tim
 all steps and once with stop="success". The libraries are given the plain eval-mode network, without parameter
 gradients, in the same chunks; a row of its own gives torchattacks our folded network. The attacks take turns in every
 run. Speed is the median over the runs, the ratio the median of each run's ratio to torchattacks. On a CPU all draw the
-same random start from the seed. Robust accuracy: images right both clean and attacked, judged by the plain network.
+same random start from the seed, but for captum and ART, which draw theirs in their own way. Robust accuracy: images
+right both clean and attacked, judged by the plain network.
 
 torchattacks pins an old `requests`, so it is not among our requirements: `pip install --no-deps torchattacks==3.5.1`.
 """
@@ -31,7 +32,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers import HOW_TO_GET, Contender, foolbox, ours, torchattacks
+from benchmarks.peers import DISTRIBUTIONS, HOW_TO_GET, LIBRARIES, Contender, missing, ours
 from engine import api
 from engine.checkpoint import dual_network, load_checkpoint
 from engine.cli.output import percent, progress, show
@@ -99,13 +100,10 @@ def contenders(subject: Subject, attack: api.PGD) -> tuple[list[Contender], list
         found.append(ours(subject.view, replace(attack, stop="success")))
     else:
         notes.append('stop="success" is left out: nearly all images are misclassified from the start and cost nothing.')
-    missing = [name for name in HOW_TO_GET if find_spec(name) is None]
-    notes += [f"{name} is not installed: {HOW_TO_GET[name]}." for name in missing]
-    if "torchattacks" not in missing:
-        found += [torchattacks(subject.view, attack, folded) for folded in (False, True)]
-    if "foolbox" not in missing:
-        found.append(foolbox(subject.view, attack))
-    return found, notes
+    for name, makes in LIBRARIES.items():
+        if find_spec(name):
+            found += [make(subject.view, attack) for make in makes]
+    return found, notes + missing(*LIBRARIES)
 
 
 def one_run(contender: Contender, batches: Sequence[Batch]) -> tuple[float, list[Tensor]]:
@@ -155,7 +153,7 @@ def machine(device: torch.device) -> str:
         lines = info.read_text().splitlines() if info.exists() else []
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
         name = f"{model or platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
-    versions = [f"{peer} {version(peer)}" for peer in HOW_TO_GET if find_spec(peer)]
+    versions = [f"{peer} {version(DISTRIBUTIONS.get(peer, peer))}" for peer in HOW_TO_GET if find_spec(peer)]
     return ", ".join([name, f"Python {platform.python_version()}", f"torch {torch.__version__}", *versions])
 
 
@@ -168,27 +166,34 @@ def cells(result: Result) -> list[str]:
 COLUMNS = ["attack", "images a second: median (slowest to fastest)", "ratio to torchattacks", "robust accuracy"]
 
 
-def markdown(value: dict[str, Any], rows: Sequence[Sequence[str]]) -> str:
+def markdown(value: dict[str, Any], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A section for results.md."""
-    table = [COLUMNS, ["---"] * len(COLUMNS), *rows]
+    table = [columns, ["---"] * len(columns), *rows]
     lines = [f"\n### {value['attack']}, {value['network']}, {value['images']}\n", f"{value['machine']}.\n"]
     lines += [f"{note}\n" for note in (f"Command: `{value['command']}`.", *value["notes"])]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in table)])
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description="PGD's speed, beside libraries.")
-    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="resnet20")
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--runs", type=int, default=5)
+def parser_for(name: str, text: str, images: int) -> argparse.ArgumentParser:
+    """What all benchmarks of attacks are asked."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=text)
+    parser.add_argument("--images", type=int, default=images)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="processor threads torch may use")
     parser.add_argument("--data-dir", type=Path, help="where CIFAR-10 lies")
     parser.add_argument("--unofficial", action="store_true", help="accept files that are not the published ones")
+    parser.add_argument("--note", action="append", default=[], help="a sentence to keep with the figures")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON object")
     output.add_argument("--markdown", action="store_true", help="print a section for results.md")
+    return parser
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = parser_for("attacks", "PGD's speed, beside libraries.", 256)
+    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="resnet20")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args(argv)
     if min(arguments.images, arguments.steps, arguments.runs, arguments.threads or 1) < 1:
         parser.error("--images, --steps, --runs and --threads must be at least 1")
@@ -216,27 +221,36 @@ def run(arguments: argparse.Namespace) -> None:
         "images": f"{arguments.images} {subject.images.name} {subject.images.split} images in chunks of {size}",
         "attack": attack.label,
         "runs": arguments.runs,
-        "notes": [*subject.notes, *notes],
+        "notes": [*subject.notes, *arguments.note, *notes],
         "results": [asdict(result) for result in results],
     }
-    rows = [cells(result) for result in results]
+    output(arguments, value, COLUMNS, [cells(result) for result in results])
+
+
+def output(
+    arguments: argparse.Namespace, value: dict[str, Any], columns: list[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """The result as a section, as JSON or as a table."""
     if arguments.markdown:
-        print(markdown(value, rows))
+        print(markdown(value, columns, rows))
         return
-    show(value, arguments.json, f"{value['attack']}, {value['network']}, {value['images']}", COLUMNS, rows)
+    show(value, arguments.json, f"{value['attack']}, {value['network']}, {value['images']}", columns, rows)
     if not arguments.json:
         print("\n".join([value["machine"], *value["notes"]]))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code: 2 with one sentence where something asked for is not here."""
-    arguments = parse(argv)
+def guarded(run: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+    """Runs it and returns the exit code: 2 with one sentence where something asked for is not here."""
     try:
         run(arguments)
     except api.InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return guarded(run, parse(argv))
 
 
 if __name__ == "__main__":

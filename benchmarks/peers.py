@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,9 +18,19 @@ from engine.norm import channels_last, fold
 HOW_TO_GET = {
     "torchattacks": "pip install --no-deps torchattacks==3.5.1 (with its dependencies it would downgrade requests)",
     "foolbox": "pip install -r requirements-dev.txt",
+    "captum": "pip install -r requirements.txt",
+    "art": "pip install adversarial-robustness-toolbox",
+    "pyautoattack": "pip install --no-deps pyautoattack",
 }
+DISTRIBUTIONS = {"art": "adversarial-robustness-toolbox"}
+"""Where a package is not named as the module is."""
 Crafter = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 """Images, labels and the generator of the start -> adversarial images."""
+
+
+def missing(*names: str) -> list[str]:
+    """A sentence for each library that is not here."""
+    return [f"{name} is not installed: {HOW_TO_GET[name]}." for name in names if find_spec(name) is None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +51,17 @@ def ours(view: nn.Module, attack: api.PGD) -> Contender:
 
 
 def globally_seeded(craft: Callable[[Tensor, Tensor], Tensor]) -> Crafter:
-    """The libraries draw their starts from torch's global state: seeded as the generator is, then put back."""
+    """The libraries draw from torch's or numpy's global state: seeded as the generator is, then put back."""
 
     def crafted(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.random.fork_rng():
-            torch.manual_seed(generator.initial_seed())  # noqa: TID251
-            return craft(images, labels)
+        before = np.random.get_state()  # noqa: NPY002
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(generator.initial_seed())  # noqa: TID251
+                np.random.seed(generator.initial_seed() % 2**32)  # noqa: NPY002
+                return craft(images, labels)
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
 
     return crafted
 
@@ -81,3 +99,54 @@ def foolbox(view: nn.Module, attack: api.PGD) -> Contender:
         return globally_seeded(lambda images, labels: pgd.run(network, images, labels, epsilon=attack.threat.eps))
 
     return Contender("foolbox", prepare)
+
+
+def captum(view: nn.Module, attack: api.PGD) -> Contender:
+    library = importlib.import_module("captum.robust")
+
+    def prepare() -> Crafter:
+        pgd = library.PGD(view, nn.CrossEntropyLoss(reduction="none"), lower_bound=0, upper_bound=1)
+        eps, step_size, steps = attack.threat.eps, attack.step_size, attack.steps
+
+        def crafted(images: Tensor, labels: Tensor) -> Tensor:
+            with warnings.catch_warnings():  # that it sets requires_grad at every step, here on a copy
+                warnings.simplefilter("ignore", UserWarning)
+                return pgd.perturb(images.clone(), eps, step_size, steps, labels, random_start=True).detach()
+
+        return globally_seeded(crafted)
+
+    return Contender("captum.robust", prepare)
+
+
+def art(view: nn.Module, attack: api.PGD) -> Contender:
+    classifier = importlib.import_module("art.estimators.classification").PyTorchClassifier
+    method = importlib.import_module("art.attacks.evasion").ProjectedGradientDescentPyTorch
+
+    def prepare() -> Crafter:
+        device = next(view.parameters()).device
+        eps, step_size, steps = attack.threat.eps, attack.step_size, attack.steps
+
+        def crafted(images: Tensor, labels: Tensor) -> Tensor:
+            shape, n_classes = images.shape[1:], view(images[:1]).shape[1]
+            wrapped = classifier(
+                view, nn.CrossEntropyLoss(), shape, n_classes, clip_values=(0, 1), device_type=device.type
+            )
+            pgd = method(wrapped, np.inf, eps, step_size, max_iter=steps, num_random_init=1, batch_size=len(images),
+                         verbose=False)  # fmt: skip
+            return torch.from_numpy(pgd.generate(images.cpu().numpy(), labels.cpu().numpy())).to(device)
+
+        return globally_seeded(crafted)
+
+    return Contender("ART", prepare)
+
+
+LIBRARIES: dict[str, tuple[Callable[[nn.Module, api.PGD], Contender], ...]] = {
+    "torchattacks": (
+        lambda view, attack: torchattacks(view, attack, False),
+        lambda view, attack: torchattacks(view, attack, True),
+    ),
+    "foolbox": (foolbox,),
+    "captum": (captum,),
+    "art": (art,),
+}
+"""The PGD of each library."""

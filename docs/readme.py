@@ -29,7 +29,7 @@ def accuracy(record: api.EvalRecord | None) -> str:
     return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def row(card: api.ModelCard) -> list[str]:
+def row(card: api.ModelCard, with_auto: bool) -> list[str]:
     """One checkpoint; a single BN has one branch, which stands in both places."""
     records = headline(card)
     link = f"[{card.name}](checkpoints/{card.name}/card.json)"
@@ -37,6 +37,7 @@ def row(card: api.ModelCard) -> list[str]:
     if card.design == "single":
         clean = ["the same", "the same"]
     adversarial = [accuracy(records.get(f"adv {role}")) for role in ("clean", "robust")]
+    adversarial += [accuracy(next(iter(card.auto), None))] * with_auto
     return [link, card.norm_design.label, card.learned_from, api.eps_label(card.config["eps"]), *clean, *adversarial]
 
 
@@ -45,11 +46,14 @@ def block(cards: Sequence[api.ModelCard]) -> str:
     attacks = {r.attack.label.split(" at ")[0] for card in cards for r in card.records if r.attack is not None}
     counts = {f"{record.n:,}" for card in cards for record in card.records}
     notes = [(card.name, what, str(of["note"])) for card in cards for what, of in sources(card) if of.get("note")]
-    table = [COLUMNS, ("---",) * len(COLUMNS), *(row(card) for card in cards)]
+    tried = [record for card in cards for record in card.auto]
+    columns = (*COLUMNS, *["AutoAttack"] * bool(tried))
+    table = [columns, ("---",) * len(columns), *(row(card, bool(tried)) for card in cards)]
+    auto = f" AutoAttack: the standard version on {' or '.join(sorted({f'{r.n:,}' for r in tried}))} of them."
     return "\n".join(
         [
             f"Percent correct [95 % Wilson interval] of {' or '.join(sorted(counts))} images that were not trained on; "
-            f"robust: {' or '.join(sorted(attacks))} at ε, white-box.",
+            f"robust: {' or '.join(sorted(attacks))} at ε, white-box.{auto if tried else ''}",
             "",
             *("| " + " | ".join(cells) + " |" for cells in table),
             *(f"\n{name}, {what} images: {note}" for name, what, note in notes),

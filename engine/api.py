@@ -28,7 +28,9 @@ from engine.attacks import (
     fgsm,
     minimal_eps,
     quick_auto,
+    resized,
 )
+from engine.attacks.half import half_supported
 from engine.attribution import (
     METHODS,
     RESPONSES,
@@ -42,11 +44,11 @@ from engine.attribution import (
     explained,
     shares,
 )
-from engine.cards import EvalRecord, ModelCard
+from engine.cards import Access, Crafting, EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
-from engine.data.base import SPLITS, ImageSet, Split, checksum
-from engine.evaluation import Bench, crafting_network, judged, seeded
+from engine.data.base import SPLITS, ImageSet, Progress, Split, checksum
+from engine.evaluation import Bench, Trial, crafting_network, judged, seeded
 from engine.experiments import EXPERIMENTS, Experiment, Family, Finding, families, load_findings
 from engine.features import (
     LayerGap,
@@ -179,6 +181,7 @@ def open_families(
 
 __all__ = [
     "APGD",
+    "Access",
     "CHECKPOINTS",
     "DATASETS",
     "DESIGNS",
@@ -201,6 +204,7 @@ __all__ = [
     "Bench",
     "Branch",
     "Cancelled",
+    "Crafting",
     "Curve",
     "EvalRecord",
     "Experiment",
@@ -221,6 +225,7 @@ __all__ = [
     "Noise",
     "NormDesign",
     "NormSetting",
+    "Progress",
     "Reestimated",
     "Shares",
     "Split",
@@ -233,6 +238,7 @@ __all__ = [
     "ThreatModel",
     "Track",
     "Transfer",
+    "Trial",
     "__version__",
     "affine_gaps",
     "at",
@@ -252,6 +258,7 @@ __all__ = [
     "explained",
     "fgsm",
     "film",
+    "half_supported",
     "header",
     "histograms",
     "judged",
@@ -273,6 +280,7 @@ __all__ = [
     "pick_device",
     "plan",
     "quick_auto",
+    "resized",
     "run_sweep",
     "same_line",
     "seeded",

@@ -9,7 +9,7 @@ Usage::
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from engine.attacks import Attack, attack_from_json
 from engine.values import DESIGNS, InputError, Interval, NormDesign, NormSetting, wilson
@@ -20,23 +20,40 @@ _FORMS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (
 """Annotation -> what JSON has there; lists for all others."""
 
 
+Crafting = NormSetting | tuple[NormSetting, ...]
+"""Where an attack is crafted: at one setting, or against several at once."""
+Access = Literal["white-box", "adaptive", "transfer"]
+
+
+def crafting_json(crafted: Crafting) -> dict[str, Any] | list[dict[str, Any]]:
+    return crafted.as_json() if isinstance(crafted, NormSetting) else [setting.as_json() for setting in crafted]
+
+
 @dataclass(frozen=True, slots=True)
 class EvalRecord:
-    """One accuracy: of which setting, on how many images, under which attack, crafted where.
-
-    `attack_setting` equals `setting` in a white-box evaluation; where it differs, the attack is a transfer attack.
-    """
+    """One accuracy: of which setting, on how many images, under which attack, crafted where."""
 
     setting: NormSetting
     attack: Attack | None
-    attack_setting: NormSetting | None
+    attack_setting: Crafting | None
     n: int
     n_correct: int
     seed: int
 
     @property
     def white_box(self) -> bool:
-        return self.attack is not None and self.attack_setting == self.setting
+        return self.access == "white-box"
+
+    @property
+    def access(self) -> Access | None:
+        """white-box: crafted at the setting that is judged; adaptive: at several, this one among them, by an attacker
+        who knows the choice but not which was made; transfer: elsewhere only. None without an attack."""
+        if self.attack is None or self.attack_setting is None:
+            return None
+        if self.attack_setting == self.setting:
+            return "white-box"
+        several = isinstance(self.attack_setting, tuple) and self.setting in self.attack_setting
+        return "adaptive" if several else "transfer"
 
     @property
     def interval(self) -> Interval:
@@ -46,7 +63,7 @@ class EvalRecord:
         return {
             "setting": self.setting.as_json(),
             "attack": None if self.attack is None else asdict(self.attack),
-            "attack_setting": None if self.attack_setting is None else self.attack_setting.as_json(),
+            "attack_setting": None if self.attack_setting is None else crafting_json(self.attack_setting),
             "n": self.n,
             "n_correct": self.n_correct,
             "seed": self.seed,
@@ -54,11 +71,15 @@ class EvalRecord:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> EvalRecord:
-        crafted = value["attack_setting"]
+        crafted: Any = value["attack_setting"]
+        if isinstance(crafted, list):
+            crafted = tuple(NormSetting.from_json(setting) for setting in crafted)
+        elif crafted is not None:
+            crafted = NormSetting.from_json(crafted)
         return cls(
             NormSetting.from_json(value["setting"]),
             None if value["attack"] is None else attack_from_json(value["attack"]),
-            None if crafted is None else NormSetting.from_json(crafted),
+            crafted,
             value["n"],
             value["n_correct"],
             value["seed"],
@@ -96,7 +117,8 @@ class ModelCard:
 
     config: the training configuration as plain JSON; data: name, split, n and checksum of the training images;
     records: headline accuracies on held-out images; breakdowns: the same class by class; official: accuracies on those
-    of the official test images that are here, with `official_images` saying which.
+    of the official test images that are here, with `official_images` saying which; auto: AutoAttack on the adversarial
+    branch, on the held-out images that `auto_images` names.
     """
 
     name: str
@@ -118,6 +140,8 @@ class ModelCard:
     breakdowns: tuple[Breakdown, ...] = ()
     official: tuple[EvalRecord, ...] = ()
     official_images: dict[str, Any] = field(default_factory=dict[str, Any])
+    auto: tuple[EvalRecord, ...] = ()
+    auto_images: dict[str, Any] = field(default_factory=dict[str, Any])
     licence: str = "MIT"
     paper: str = PAPER
     schema: int = SCHEMA
@@ -138,7 +162,9 @@ class ModelCard:
 
     def as_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        lists = {name: [item.as_json() for item in plain[name]] for name in ("records", "breakdowns", "official")}
+        lists = {
+            name: [item.as_json() for item in plain[name]] for name in ("records", "breakdowns", "official", "auto")
+        }
         return plain | {"classes": list(self.classes)} | lists
 
     @classmethod
@@ -147,7 +173,8 @@ class ModelCard:
         if value.get("schema") != SCHEMA:
             raise InputError(f"{where} has card schema {value.get('schema')!r}; this version reads {SCHEMA}.")
         known = {f.name for f in fields(cls)}
-        value = {"breakdowns": [], "official": [], "official_images": {}} | value  # younger than some cards
+        younger = {"breakdowns": [], "official": [], "official_images": {}, "auto": [], "auto_images": {}}
+        value = younger | value  # some cards are older than these fields
         wrong = [f"lacks {name!r}" for name in sorted(known - set(value))]
         wrong += [f"has an unknown field {name!r}" for name in sorted(set(value) - known)]
         if wrong:
@@ -158,10 +185,9 @@ class ModelCard:
         if value["design"] not in DESIGNS:
             raise InputError(f"{where} names the unknown design {value['design']!r}; use one of {', '.join(DESIGNS)}.")
         try:
-            records, official = (
-                tuple(EvalRecord.from_json(record) for record in value[name]) for name in ("records", "official")
-            )
-            fixed: dict[str, Any] = {"classes": tuple(value["classes"]), "records": records, "official": official}
+            fixed: dict[str, Any] = {"classes": tuple(value["classes"])}
+            for name in ("records", "official", "auto"):
+                fixed[name] = tuple(EvalRecord.from_json(record) for record in value[name])
             fixed["breakdowns"] = tuple(Breakdown.from_json(item) for item in value["breakdowns"])
             return cls(**(value | fixed))
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -5,18 +5,22 @@ Usage::
     bench = Bench(model, test_set, calibration_set)
     record = bench.evaluate(setting, attack, n=1000, seed=0)        # white-box: attacks the setting that is judged
     record = bench.evaluate(setting, attack, n=1000, seed=0, attack_setting=other)        # transfer
+    both = tuple(branch_setting(branch) for branch in Branch)
+    record = bench.evaluate(setting, attack, n=1000, seed=0, attack_setting=both)         # adaptive: both at once
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from engine.attacks import PGD, Attack, LogitsFn
-from engine.cards import EvalRecord
+from engine.attacks import APGD, PGD, Attack, LogitsFn
+from engine.attacks.half import half, half_first
+from engine.cards import Crafting, EvalRecord
 from engine.data.base import ImageSet, Progress
 from engine.norm import at, channels_last, fold
 from engine.norm.reestimate import reestimate
@@ -30,10 +34,26 @@ def chunk_size(device: torch.device) -> int:
     return CPU_CHUNK if device.type == "cpu" else GPU_CHUNK
 
 
-def crafting_network(view: nn.Module) -> LogitsFn:
-    """The folded, channels-last twin of a view: same logits up to rounding, for gradients only."""
-    folded = fold(view)
-    return lambda images: folded(channels_last(images))
+def crafting_network(view: nn.Module, *more: nn.Module) -> LogitsFn:
+    """The folded, channels-last twin of a view: same logits up to rounding, for gradients only.
+
+    Of several views it is one network that answers with the log of their mean softmax (the ensemble of Liu et al.
+    2017, arXiv 1611.02770), so that every attack can go for all of them at once. Its cross-entropy,
+    -log mean_i p_i(label), is large only where every view gives the label little, and weighs each view by
+    p_i(label): the views that are not fooled yet. In a mean of logits or of losses one view that is fooled by far would
+    make up for all that are not. With one view, any loss has the same value as with the view's own logits, which differ
+    by a constant.
+    """
+    folded = [fold(each) for each in (view, *more)]
+    if not more:
+        return lambda images: folded[0](channels_last(images))
+
+    def together(images: Tensor) -> Tensor:
+        images = channels_last(images)
+        answers = torch.stack([network(images).float().log_softmax(1) for network in folded])
+        return answers.logsumexp(0) - math.log(len(folded))
+
+    return together
 
 
 def calibration_attack(eps: float) -> PGD:
@@ -44,6 +64,36 @@ def calibration_attack(eps: float) -> PGD:
 def seeded(seed: int, start: int) -> torch.Generator:
     """Generator of the chunk that starts at image `start`; on the CPU, so that every device draws the same numbers."""
     return torch.Generator().manual_seed((seed * 1_000_003 + start) % 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is counted: `setting` on the first n images, attacked from `seed` at `attack_setting` (None: at itself).
+
+    half: PGD's gradients in bfloat16, see `engine.attacks.half`; no record says so, hence no stored figure may use it.
+    """
+
+    setting: NormSetting
+    n: int
+    seed: int
+    attack_setting: Crafting | None = None
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        if self.attack_setting == ():
+            raise InputError("An attack needs at least one setting to be crafted at.")
+        if self.half and self.attack_setting not in (None, self.setting):
+            raise InputError("Gradients in bfloat16 are for white-box attacks only.")
+
+    @property
+    def crafted_at(self) -> Crafting:
+        match self.attack_setting:
+            case None | ():
+                return self.setting
+            case (single,):
+                return single
+            case several:
+                return several
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,13 +146,15 @@ class Bench:
         attack: Attack | None,
         n: int,
         seed: int,
-        attack_setting: NormSetting | None = None,
+        attack_setting: Crafting | None = None,
         progress: Progress | None = None,
     ) -> EvalRecord:
         """Accuracy on the first n test images; with an attack, the share correct both clean and attacked.
 
-        `attack_setting` None attacks the very setting that is judged (white-box). Only images that are correct clean
-        are attacked. Gradients come from the folded network, verdicts from the unfolded one in float32.
+        `attack_setting` None attacks the very setting that is judged (white-box), several attack all of them at once,
+        see `crafting_network`. Only images that are correct clean are attacked, and of those none that are of an
+        attack's target class already. Gradients come from the folded network, verdicts from the unfolded one in
+        float32.
         """
         return next(self.evaluate_many(setting, [attack], n, seed, attack_setting, progress))
 
@@ -112,42 +164,42 @@ class Bench:
         attacks: Sequence[Attack | None],
         n: int,
         seed: int,
-        attack_setting: NormSetting | None = None,
+        attack_setting: Crafting | None = None,
         progress: Progress | None = None,
     ) -> Iterator[EvalRecord]:
         """One record an attack, sharing the views; see `evaluate`."""
-        crafted_at = attack_setting or setting
-        verdicts = self.correct(setting, attacks, n, seed, attack_setting, progress)
-        for attack, kept in zip(attacks, verdicts, strict=True):
-            crafted = None if attack is None else crafted_at
+        trial = Trial(setting, n, seed, attack_setting)
+        for attack, kept in zip(attacks, self.correct(trial, attacks, progress), strict=True):
+            crafted = None if attack is None else trial.crafted_at
             yield EvalRecord(setting, attack, crafted, n, int(kept.sum()), seed)
 
     def correct(
-        self,
-        setting: NormSetting,
-        attacks: Sequence[Attack | None],
-        n: int,
-        seed: int,
-        attack_setting: NormSetting | None = None,
-        progress: Progress | None = None,
+        self, trial: Trial, attacks: Sequence[Attack | None], progress: Progress | None = None
     ) -> Iterator[Tensor]:
         """For each attack, which of the first n images are right, bool (n,): what `evaluate` counts."""
+        n = trial.n
         if not 1 <= n <= len(self.test):
             raise InputError(f"{self.test.name} has {len(self.test)} {self.test.split} images, {n} were asked for.")
-        judge = self.view(setting)
-        crafted_at = attack_setting or setting
-        craft = crafting_network(judge if crafted_at == setting else self.view(crafted_at))
+        judge = self.view(trial.setting)
+        craft = self._crafting_network(trial, judge)
+        rough = half(fold(judge)) if trial.half else None
         clean = torch.cat([judged(judge, *batch) for _, batch in self.batches(n)])
         for attack in attacks:
             kept = clean.clone()
             for start, (images, labels) in self.batches(n) if attack is not None else ():
                 where = kept[start : start + len(labels)].nonzero()[:, 0].to(images.device)
                 if attack is not None and len(where):
-                    adversarial = attack(craft, images[where], labels[where], generator=seeded(seed, start))
+                    here = _for_images(attack, n, (start + where).tolist())
+                    adversarial = _attacked(here, rough, craft, images[where], labels[where], seeded(trial.seed, start))
                     kept[start + where.cpu()] = judged(judge, adversarial, labels[where])
                 if progress is not None:
                     progress(start + len(labels), n)
             yield kept
+
+    def _crafting_network(self, trial: Trial, judge: nn.Module) -> LogitsFn:
+        crafted_at = trial.crafted_at
+        several = crafted_at if isinstance(crafted_at, tuple) else (crafted_at,)
+        return crafting_network(*(judge if one == trial.setting else self.view(one) for one in several))
 
     def batches(self, n: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
         """(start, (images, labels)) on the network's device, in chunks that suit it."""
@@ -161,3 +213,22 @@ def judged(judge: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Which images (n,) the network classifies correctly; bool, on the CPU."""
     with torch.no_grad():
         return (judge(images).argmax(1) == labels).cpu()
+
+
+def _for_images(attack: Attack, n: int, index: list[int]) -> Attack:
+    """The attack on the images `index` alone, of n that it may name a target class each for."""
+    if not (isinstance(attack, PGD | APGD) and isinstance(attack.target, tuple)):
+        return attack
+    if len(attack.target) != n:
+        raise InputError(f"Each image needs one target class: got {len(attack.target)} for {n} images.")
+    return replace(attack, target=tuple(attack.target[i] for i in index))
+
+
+def _attacked(
+    attack: Attack, rough: LogitsFn | None, craft: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator
+) -> Tensor:
+    if rough is None:
+        return attack(craft, images, labels, generator=generator)
+    if not isinstance(attack, PGD):
+        raise InputError(f"Gradients in bfloat16 are for PGD and FGSM, not for {attack.label}.")
+    return half_first(attack, rough, craft, images, labels, generator=generator)

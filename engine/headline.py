@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.attacks import PGD
 from engine.cards import Breakdown, EvalRecord
 from engine.data.base import Progress
-from engine.evaluation import Bench
+from engine.evaluation import Bench, Trial
 from engine.sweep import pgd
 from engine.values import Branch, NormDesign, branch_setting
 
@@ -58,7 +58,7 @@ def headline(
             breakdowns += [replace(b, setting=setting) for b in breakdowns]
             break
         ece = None
-        for attack, correct in zip(attacks, bench.correct(setting, attacks, n, SEED, progress=progress), strict=True):
+        for attack, correct in zip(attacks, bench.correct(Trial(setting, n, SEED), attacks, progress), strict=True):
             if attack is None:
                 ece = calibration_error(confidences(bench, branch, n), correct)
             crafted = None if attack is None else setting

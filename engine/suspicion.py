@@ -20,7 +20,7 @@ from torch import Tensor
 
 from engine.attacks import OBJECTIVES, PGD, Attack, fgsm
 from engine.data.base import Progress
-from engine.evaluation import Bench, crafting_network, judged
+from engine.evaluation import Bench, Trial, crafting_network, judged
 from engine.values import NormSetting, ThreatModel
 
 N_GRADIENTS, LONGER, BOUNDLESS = 64, 4, 1.0
@@ -82,7 +82,7 @@ def _checks(
     yield _gradients(bench, setting)
 
     def left(tried: Attack, crafted_at: NormSetting | None = None) -> Tensor:
-        return next(bench.correct(setting, [tried], n, seed, crafted_at))
+        return next(bench.correct(Trial(setting, n, seed, crafted_at), [tried]))
 
     white_box = left(counting)
     single = left(fgsm(attack.threat))

@@ -148,6 +148,19 @@ def test_evaluate_attacked(run: Run, root: Path, craft: list[str], crafted_at: t
     assert value["attack"]["stop"] == attack.stop, "an image stopped at first success has no margin elsewhere"
 
 
+def test_evaluate_crafted_at_several_settings_towards_a_class(run: Run, root: Path) -> None:
+    value = run(*EVALUATE[:-2], *PGD, "--craft-ap", "0,1", "--craft-ns", "stored:0,stored:1", "--target", "ring")
+    both = tuple(api.branch_setting(branch) for branch in api.Branch)
+    attack = api.PGD(api.ThreatModel("Linf", 2 / 255), 2, 0.5 / 255, target=1)
+    assert (
+        value["n_correct"]
+        == expected(root, NormSetting(0.5, Stored(1.0)), attack, seed=0, attack_setting=both).n_correct
+    )
+    assert [NormSetting.from_json(setting) for setting in value["attack_setting"]] == list(both)
+    assert (value["access"], value["attack"]["target"]) == ("transfer", 1)
+    assert run(*EVALUATE[:-2], *PGD, "--craft-ap", "0,0.5")["access"] == "adaptive"
+
+
 def test_sweep_is_resumable(root: Path, run: Run) -> None:
     for name in ("gaps.json", "strip.npz"):  # as if made already: they take minutes
         (root / "toy-single" / name).touch()
@@ -189,6 +202,12 @@ BAD: dict[str, tuple[list[str], str]] = {
     "steps": (replaced("--steps", "-1"), "at least 1 step"),
     "step-size": ([*replaced("--steps", "1"), "--step-size", "nan"], "'nan' is not a number"),
     "restarts": ([*replaced("--steps", "1"), "--restarts", "0"], "1 restart"),
+    "craft-ap-word": ([*replaced("--ap", "0"), "--craft-ap", "0,,1"], "'' is not a number"),
+    "craft-counts": ([*replaced("--ap", "0"), "--craft-ap", "0,1", "--craft-ns", "clean,adv,mix"], "2 settings and"),
+    "craft-auto": ([*EVALUATE[:-2], "--attack", "quick", "--craft-ap", "1"], "craft there with apgd or pgd"),
+    "target": ([*replaced("--ap", "0"), "--target", "dog"], "There is no class 'dog'; there are disc, ring"),
+    "target-of-square": ([*EVALUATE[:-2], "--attack", "square", "--target", "disc"], "--target goes with fgsm, pgd"),
+    "loss": ([*replaced("--ap", "0"), "--loss", "hope"], "ascends ce, margin, kl, dlr, not 'hope'"),
     "ns-far": (replaced("--ns", "stored:9"), "NS lambda must lie between -0.5 and 1.5, got 9"),
     "ns-word": (replaced("--ns", "banana"), "not on 'banana'"),
     "ns-empty": (replaced("--ns", "stored"), "'' is not a number"),

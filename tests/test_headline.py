@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from docs.readme import block
+from engine import api
 from engine.__main__ import main
 from engine.cards import ModelCard
 from engine.checkpoint import load_card
@@ -16,6 +19,8 @@ from engine.evaluation import Bench
 from engine.headline import calibration_error, headline
 from engine.values import DUAL_BN, SINGLE, Branch, branch_setting
 from tests.support import dual_resnet, write_checkpoint
+
+YOUNGER = ("breakdowns", "official", "official_images", "auto", "auto_images")
 
 
 def test_calibration_error_by_hand() -> None:
@@ -65,7 +70,28 @@ def test_the_command_writes_the_card_and_it_reads_back(tmp_path: Path, capsys: p
     assert replace(card, records=before.records, breakdowns=(), evaluation=before.evaluation) == before
 
 
+def test_auto_adds_one_record_and_leaves_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "AutoAttack", api.quick_auto)  # the standard version takes minutes
+    folder = write_checkpoint(tmp_path, "toy")
+    before = load_card(folder)
+    assert main(["headline", "toy", "--root", str(tmp_path), "--auto", "6", "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["auto"][0]["n"] == 6
+    card = load_card(folder)
+    (record,) = card.auto
+    bench, _ = api.open_bench("toy", torch.device("cpu"), n=6, root=tmp_path)
+    attack = api.quick_auto(api.ThreatModel("Linf", 8 / 255))
+    assert record == bench.evaluate(branch_setting(Branch.ADV), attack, 6, 0)
+    assert record.white_box
+    assert card.auto_images["sha256"] == bench.test.checksum
+    assert replace(card, auto=(), auto_images={}) == before
+    assert "AutoAttack" in block([card, before])
+    assert "AutoAttack" not in block([before])
+    assert {line.count("|") for line in block([card, before]).splitlines() if "|" in line} == {10}
+
+
 def test_a_card_from_before_there_were_breakdowns_is_read(tmp_path: Path) -> None:
     card = load_card(write_checkpoint(tmp_path, "toy"))
-    old = {k: v for k, v in card.as_json().items() if k not in ("breakdowns", "official", "official_images")}
+    old = {k: v for k, v in card.as_json().items() if k not in YOUNGER}
     assert ModelCard.from_json(old, "here") == card

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import attacks
+from benchmarks import attacks, auto, ceiling
 from docs.readme import updated
 from engine import __version__, api
 from engine.cli.arguments import parse
@@ -118,8 +118,10 @@ def test_other_commands_are_understood() -> None:
     assert default
     names = {name for words in queues for name in words[words.index("runs/queue.sh") + 1 :]} | set(default[1].split())
     assert [name for name in sorted(names) if not (api.CHECKPOINTS / name / "train.toml").is_file()] == []
-    benchmarks = [line.split(" >> ")[0] for line in lines if "-m benchmarks.attacks" in line]
-    assert [attacks.parse(shlex.split(line)[3:]).markdown for line in benchmarks] == [True]
+    shown = [shlex.split(line.split(" >> ")[0]) for line in lines if " -m benchmarks." in line]
+    modules = {"benchmarks.attacks": attacks, "benchmarks.auto": auto, "benchmarks.ceiling": ceiling}
+    assert {words[2] for words in shown} == set(modules)
+    assert all(modules[words[2]].parse(words[3:]).markdown for words in shown)
 
 
 def test_container_commands_are_the_dockerfiles() -> None:

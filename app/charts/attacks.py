@@ -68,7 +68,8 @@ def matrix_chart(rows: Sequence[api.Transfer]) -> alt.LayerChart | alt.FacetChar
     cells = pd.DataFrame(
         {"crafted": row.crafted_at.affine, "judged": setting.affine, "accuracy": 100 * i.value,
          "interval": f"{100 * i.low:.0f} to {100 * i.high:.0f} %, n {row.n}", "white": row.crafted_at == setting}
-        for row in rows for setting, i in zip(row.judged_at, row.intervals, strict=True)
+        for row in rows if isinstance(row.crafted_at, api.NormSetting)
+        for setting, i in zip(row.judged_at, row.intervals, strict=True)
     )  # fmt: skip
     base = alt.Chart(cells).encode(
         x=alt.X("judged:O", title="judged at λ", axis=alt.Axis(labelAngle=0)),

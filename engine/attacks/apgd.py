@@ -17,10 +17,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from engine.attacks.aim import Target, check_target, is_fooled, target_classes, target_label
+from engine.attacks.aim import objective as objective_of
+from engine.attacks.aim import reference as reference_of
 from engine.attacks.base import (
-    AttackStep,
     LogitsFn,
-    Progress,
     Stop,
     check_counts,
     check_images,
@@ -28,8 +29,8 @@ from engine.attacks.base import (
     loss_and_gradient,
     threat_label,
 )
-from engine.attacks.losses import OBJECTIVES, TARGETED, LossName, Objective
-from engine.attacks.runs import Attempt, Board, Rows, RowStep, attempts, drain, keep, other_classes, per_image, waves
+from engine.attacks.losses import LossName, Objective
+from engine.attacks.runs import Attempt, AttemptingAttack, Board, Rows, RowStep, attempts, keep, other_classes, waves
 from engine.attacks.threat import ascent, project, random_start
 from engine.values import InputError, ThreatModel
 
@@ -111,11 +112,12 @@ class _Climb:
 
 
 @dataclass(frozen=True, slots=True)
-class APGD:
+class APGD(AttemptingAttack):
     """Ascends `loss` from a random start by `steps` steps, the first of size 2 eps, halving where it stops paying.
 
     loss: ce, dlr, margin or kl, see `losses`; targets: 0 attacks without a target, k > 0 goes for each of the k most
     likely other classes in turn (all others where there are fewer; not for kl). Every restart tries every target.
+    target: one class that somebody chose instead, see `aim.Target`; only arriving there counts as success.
     stop: see `base.Stop`. Among all points visited an image keeps one that fools the network where there is one, and
     among those the one of highest loss.
     """
@@ -126,47 +128,33 @@ class APGD:
     targets: int = 0
     n_restarts: int = 1
     stop: Stop = "never"
+    target: Target = None
     kind: Literal["apgd"] = field(default="apgd", init=False)
 
     def __post_init__(self) -> None:
         check_counts(steps=self.steps, restarts=self.n_restarts)
         check_stop(self.stop)
-        known = TARGETED if self.targets else OBJECTIVES
         if self.targets < 0:
             raise InputError(f"The number of target classes cannot be negative, got {self.targets}.")
-        if self.loss not in known:
-            form = "targeted " if self.targets else ""
-            raise InputError(f"A {form}APGD ascends {', '.join(known)}, not {self.loss!r}.")
+        if self.targets and self.target is not None:
+            raise InputError(f"An APGD goes for {self.targets} likely classes or for the one that is chosen, not both.")
+        check_target(0 if self.targets else self.target, self.loss, "APGD")
 
     @property
     def label(self) -> str:
         what = [self.loss] * (self.loss != "ce") + [f"{self.targets} targets"] * (self.targets > 0)
-        name = f"APGD-{self.steps}" + (f" ({', '.join(what)})" if what else "")
+        name = f"APGD-{self.steps}" + (f" ({', '.join(what)})" if what else "") + target_label(self.target)
         return f"{name} at {threat_label(self.threat)}" + (
             f", {self.n_restarts} restarts" if self.n_restarts > 1 else ""
         )
 
-    def __call__(
-        self,
-        logits_fn: LogitsFn,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Adversarial images (n, c, h, w): in the eps-ball, in [0, 1], detached."""
-        board = Board(images.detach(), self.stop)
-        tries = self.n_restarts * max(1, self.targets)
-        drain(self._run(logits_fn, board, labels, generator, side_by_side=True), tries, self.steps, progress)
-        return board.best
+    @property
+    def _work(self) -> tuple[int, int]:
+        return self.n_restarts * max(1, self.targets), self.steps
 
-    def trace(
-        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
-    ) -> Iterator[AttackStep]:
-        """The same loop, one attempt (restart and target) after another; `restart` counts the attempts."""
-        board = Board(images.detach(), self.stop)
-        yield from per_image(self._run(logits_fn, board, labels, generator, side_by_side=False), board, labels)
+    def _board(self, images: Tensor, labels: Tensor) -> Board:
+        targets = target_classes(self.target, labels)
+        return Board(images.detach(), self.stop, spared=None if targets is None else labels == targets)
 
     def _run(
         self, logits_fn: LogitsFn, board: Board, labels: Tensor, generator: torch.Generator, side_by_side: bool
@@ -175,29 +163,30 @@ class APGD:
         check_images(images, labels)
         if not len(images):
             return
-        classes = labels[:, None]
-        clean = torch.zeros(len(images), 0, device=images.device)
+        targets = target_classes(self.target, labels)
         if self.targets:
-            classes = other_classes(logits_fn, images, labels, self.targets)
-        elif self.loss == "kl":
-            with torch.no_grad():
-                clean = logits_fn(images).float()
+            classes, whole = other_classes(logits_fn, images, labels, self.targets), labels
+        else:
+            classes, whole = labels[:, None], reference_of(logits_fn, self.loss, images, labels, targets)
 
         def start(_: Attempt) -> Tensor:
             return random_start(self.threat, images, generator)
 
         def reference(attempt: Attempt) -> Tensor:
-            return clean if attempt.rank is None else classes[:, attempt.rank]
+            return whole if attempt.rank is None else classes[:, attempt.rank]
 
-        objective = (TARGETED if self.targets else OBJECTIVES)[self.loss]
+        objective = objective_of(self.loss, labels if self.targets else targets)
         waiting = attempts(self.n_restarts, min(self.targets, classes.shape[1]))
         for rows in waves(board, labels, waiting, start, reference, side_by_side):
             yield from self._climb(logits_fn, objective, board, rows)
 
+    def _fooled(self, logits: Tensor, labels: Tensor, reference: Tensor) -> Tensor:
+        return is_fooled(logits, labels, None if self.target is None else reference)
+
     def _climb(self, logits_fn: LogitsFn, objective: Objective, board: Board, rows: Rows) -> Iterator[RowStep]:
         x, image = rows.start, board.original[rows.index]
         logits, loss, gradient = loss_and_gradient(logits_fn, objective, x, rows.labels, rows.reference, True)
-        board.record(rows.index, x, logits.argmax(1) != rows.labels, loss)
+        board.record(rows.index, x, self._fooled(logits, rows.labels, rows.reference), loss)
         yield RowStep(rows.attempts, 0, rows.index, x, logits, loss)
         size = torch.full((len(x), 1, 1, 1), 2 * self.threat.eps, dtype=x.dtype, device=x.device)
         none, no = torch.zeros_like(rows.index), torch.zeros_like(rows.index, dtype=torch.bool)
@@ -213,7 +202,7 @@ class APGD:
                 logits_fn, objective, x, state.labels, state.reference, step < self.steps
             )
             state = state.arrived(x, loss, gradient)
-            board.record(state.index, x, logits.argmax(1) != state.labels, loss)
+            board.record(state.index, x, self._fooled(logits, state.labels, state.reference), loss)
             yield RowStep(rows.attempts, step, state.index, x, logits, loss)
             if step in checks:
                 state, last = state.checked(step - last), step

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from engine.attacks.apgd import APGD
-from engine.attacks.base import LogitsFn, Progress, check_counts, check_images, check_logits, threat_label
+from engine.attacks.base import LogitsFn, LongAttack, Progress, check_counts, check_images, check_logits, threat_label
 from engine.attacks.fab import FAB
 from engine.attacks.square import Square
-from engine.values import ThreatModel
+from engine.values import InputError, ThreatModel
 
+FEWEST = 4
 UNATTACKED, ROBUST = 0, -1
 """`AutoResult.by` of an image that is wrong without an attack, and of one that none of them fools."""
 
@@ -49,7 +50,7 @@ class AutoResult:
 
 
 @dataclass(frozen=True, slots=True)
-class AutoAttack:
+class AutoAttack(LongAttack):
     """APGD-CE, APGD-T (targeted DLR), FAB-T and Square in turn; only images still robust go on to the next.
 
     steps: of both APGDs; targets: classes that APGD-T and FAB-T go for; fab_steps, queries: of FAB-T and Square.
@@ -85,16 +86,9 @@ class AutoAttack:
         budget += f", {self.n_restarts} restarts" if self.n_restarts > 1 else ""
         return f"AutoAttack{'' if standard else f' ({budget})'} at {threat_label(self.threat)}"
 
-    def __call__(
-        self,
-        logits_fn: LogitsFn,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        progress: Progress | None = None,
+    def _found(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
     ) -> Tensor:
-        """Images (n, c, h, w), adversarial where an attack fooled them: in the eps-ball, in [0, 1], detached."""
         return self.result(logits_fn, images, labels, generator=generator, progress=progress).images
 
     def result(
@@ -163,4 +157,8 @@ def _wrong(logits_fn: LogitsFn, images: Tensor, labels: Tensor) -> Tensor:
     with torch.no_grad():
         logits = logits_fn(images).float()
     check_logits(logits, labels)
+    if logits.shape[1] < FEWEST:  # the targeted DLR loss; said before the first attack
+        raise InputError(
+            f"AutoAttack needs at least {FEWEST} classes and this network has {logits.shape[1]}; use apgd."
+        )
     return logits.argmax(1) != labels

@@ -7,6 +7,7 @@ Usage::
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -39,6 +40,29 @@ class AttackStep:
     logits: Tensor
     loss: Tensor
     fooled: Tensor
+
+
+class LongAttack(ABC):
+    """How attacks are called that report their progress."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        logits_fn: LogitsFn,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Adversarial images (n, c, h, w): in the eps-ball, in [0, 1], detached."""
+        return self._found(logits_fn, images, labels, generator, progress)
+
+    @abstractmethod
+    def _found(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
+    ) -> Tensor: ...
 
 
 def threat_label(threat: ThreatModel) -> str:

@@ -18,18 +18,18 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import (
-    AttackStep,
     LogitsFn,
     Progress,
     Stop,
     check_counts,
     check_images,
+    check_logits,
     check_stop,
     loss_and_gradient,
     threat_label,
 )
 from engine.attacks.losses import margin, targeted_margin
-from engine.attacks.runs import Attempt, Board, Rows, RowStep, attempts, drain, keep, other_classes, per_image, waves
+from engine.attacks.runs import Attempt, AttemptingAttack, Board, Rows, RowStep, attempts, keep, other_classes, waves
 from engine.attacks.threat import random_start, size
 from engine.values import ThreatModel
 
@@ -57,9 +57,11 @@ class _Search:
     labels: Tensor
     targets: Tensor
     x: Tensor
-    gap: Tensor
-    gradient: Tensor
-    wrong: Tensor
+
+
+def _nearest(board: Board) -> Nearest:
+    distance = torch.where(board.fooled, -board.loss, math.inf)
+    return Nearest(torch.where(board.fooled.view(-1, 1, 1, 1), board.best, board.original), distance)
 
 
 def boundary_step(threat: ThreatModel, x: Tensor, gradient: Tensor, gap: Tensor) -> Tensor:
@@ -86,11 +88,12 @@ def boundary_step(threat: ThreatModel, x: Tensor, gradient: Tensor, gap: Tensor)
 
 
 @dataclass(frozen=True, slots=True)
-class FAB:
+class FAB(AttemptingAttack):
     """Searches the nearest adversarial image by `steps` steps towards each of the `targets` most likely other classes.
 
     The first restart begins at the image, others at random near it. The call returns what it found within eps, and the
-    image itself where that is nothing; stop="success" ends the search for an image at the first find within eps.
+    image itself where that is nothing; stop="success" ends the search for an image at the first find within eps. In its
+    trace the loss is the targeted margin and `fooled` counts adversarial images at any distance.
     """
 
     threat: ThreatModel
@@ -109,19 +112,6 @@ class FAB:
         name = f"FAB-{self.steps} ({self.targets} targets) at {threat_label(self.threat)}"
         return name + (f", {self.n_restarts} restarts" if self.n_restarts > 1 else "")
 
-    def __call__(
-        self,
-        logits_fn: LogitsFn,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Adversarial images (n, c, h, w): in the eps-ball, in [0, 1], detached."""
-        found = self.nearest(logits_fn, images, labels, generator=generator, progress=progress)
-        return torch.where((found.distance <= self.threat.eps).view(-1, 1, 1, 1), found.images, images.detach())
-
     def nearest(
         self,
         logits_fn: LogitsFn,
@@ -132,22 +122,26 @@ class FAB:
         progress: Progress | None = None,
     ) -> Nearest:
         """The nearest adversarial images, also beyond eps; with stop="success" any within eps will do."""
-        board = self._board(images)
-        tries = self.n_restarts * self.targets
-        drain(self._run(logits_fn, board, labels, generator, side_by_side=True), tries, self.steps, progress)
+        return _nearest(self._finished(logits_fn, images, labels, generator, progress))
+
+    @property
+    def _work(self) -> tuple[int, int]:
+        return self.n_restarts * self.targets, self.steps
+
+    def _found(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
+    ) -> Tensor:
+        found = _nearest(self._finished(logits_fn, images, labels, generator, progress))
+        return torch.where((found.distance <= self.threat.eps).view(-1, 1, 1, 1), found.images, images.detach())
+
+    def _finished(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
+    ) -> Board:
+        board = AttemptingAttack._finished(self, logits_fn, images, labels, generator, progress)
         self._final_search(logits_fn, board, labels)
-        distance = torch.where(board.fooled, -board.loss, math.inf)
-        return Nearest(torch.where(board.fooled.view(-1, 1, 1, 1), board.best, board.original), distance)
+        return board
 
-    def trace(
-        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
-    ) -> Iterator[AttackStep]:
-        """The same loop, one attempt (restart and target) after another; the loss is the targeted margin and `fooled`
-        counts adversarial images at any distance."""
-        board = self._board(images)
-        yield from per_image(self._run(logits_fn, board, labels, generator, side_by_side=False), board, labels)
-
-    def _board(self, images: Tensor) -> Board:
+    def _board(self, images: Tensor, labels: Tensor) -> Board:  # noqa: ARG002  # as every attack's
         return Board(images.detach(), self.stop, enough=-self.threat.eps)
 
     def _run(
@@ -175,47 +169,35 @@ class FAB:
             yield from self._search(logits_fn, board, rows)
 
     def _search(self, logits_fn: LogitsFn, board: Board, rows: Rows) -> Iterator[RowStep]:
-        nothing, no = torch.zeros(len(rows.index), device=rows.start.device), torch.zeros_like(rows.index) > 0
-        image = board.original[rows.index]
-        state = _Search(rows.index, image, rows.labels, rows.reference, rows.start, nothing, rows.start, no)
+        state = _Search(rows.index, board.original[rows.index], rows.labels, rows.reference, rows.start)
         for step in range(self.steps + 1):
-            logits, gap, gradient = loss_and_gradient(
-                logits_fn, targeted_margin, state.x, state.labels, state.targets, step < self.steps
-            )
-            state = replace(state, gap=gap, gradient=gradient, wrong=logits.argmax(1) != state.labels)
-            board.record(state.index, state.x, state.wrong, -size(self.threat, state.x - state.image))
+            with torch.no_grad():
+                logits = logits_fn(state.x).float()
+            check_logits(logits, state.labels)
+            wrong = logits.argmax(1) != state.labels
+            board.record(state.index, state.x, wrong, -size(self.threat, state.x - state.image))
+            gap = targeted_margin(logits, state.labels, state.targets)
             yield RowStep(rows.attempts, step, state.index, state.x, logits, gap)
-            state = keep(state, board.going[state.index])
-            if step == self.steps or not len(state.index):
+            if step == self.steps:
                 return
-            state = self._moved(self._stepped_back(logits_fn, state))
+            # points that are adversarial go a tenth of the way back to the image, and the boundary is linearised there
+            back = torch.where(wrong.view(-1, 1, 1, 1), (1 - BACK) * state.image + BACK * state.x, state.x)
+            state = keep(replace(state, x=back), board.going[state.index])
+            if not len(state.index):
+                return
+            _, gap, gradient = loss_and_gradient(logits_fn, targeted_margin, state.x, state.labels, state.targets, True)
+            state = replace(state, x=self._moved(state, gap, gradient))
 
-    def _stepped_back(self, logits_fn: LogitsFn, state: _Search) -> _Search:
-        """Rows that are adversarial go a tenth of the way back to the image, where the boundary is linearised anew."""
-        rows = state.wrong.nonzero()[:, 0]
-        if not len(rows):
-            return state
-        x = (1 - BACK) * state.image[rows] + BACK * state.x[rows]
-        _, gap, gradient = loss_and_gradient(
-            logits_fn, targeted_margin, x, state.labels[rows], state.targets[rows], True
-        )
-        return replace(
-            state,
-            x=state.x.index_copy(0, rows, x),
-            gap=state.gap.index_copy(0, rows, gap),
-            gradient=state.gradient.index_copy(0, rows, gradient),
-        )
-
-    def _moved(self, state: _Search) -> _Search:
+    def _moved(self, state: _Search, gap: Tensor, gradient: Tensor) -> Tensor:
         """A step slightly beyond the boundary, biased towards the image (equation 9)."""
-        x, image, gradient = state.x, state.image, state.gradient
-        here = boundary_step(self.threat, x, gradient, state.gap)
-        gap_at_image = state.gap + (gradient * (image - x)).flatten(1).sum(1)
+        x, image = state.x, state.image
+        here = boundary_step(self.threat, x, gradient, gap)
+        gap_at_image = gap + (gradient * (image - x)).flatten(1).sum(1)
         there = boundary_step(self.threat, image, gradient, gap_at_image)
         near, far = size(self.threat, here), size(self.threat, there)
         share = (near / (near + far).clamp_min(1e-12)).clamp_max(TOWARDS_IMAGE).view(-1, 1, 1, 1)
         moved = (1 - share) * (x + BEYOND * here) + share * (image + BEYOND * there)
-        return replace(state, x=moved.clamp(0, 1))
+        return moved.clamp(0, 1)
 
     def _final_search(self, logits_fn: LogitsFn, board: Board, labels: Tensor) -> None:
         """Looks between each image and what was found for a point that is nearer (section 3.5, by the secant rule)."""

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from engine.attacks.aim import check_target, reference
 from engine.attacks.base import LogitsFn, check_images, loss_and_gradient, threat_label
 from engine.attacks.losses import OBJECTIVES, LossName
 from engine.attacks.threat import ascent, project, size
@@ -76,8 +77,7 @@ class RFGSM:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise InputError(f"The random step's share of eps must lie between 0 and 1, got {self.share}.")
-        if self.loss not in OBJECTIVES:
-            raise InputError(f"An attack ascends {', '.join(OBJECTIVES)}, not {self.loss!r}.")
+        check_target(None, self.loss, "attack")
 
     @property
     def label(self) -> str:
@@ -86,13 +86,11 @@ class RFGSM:
     def __call__(self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> Tensor:
         """Adversarial images (n, c, h, w): in the eps-ball, in [0, 1], detached."""
         check_images(images, labels)
-        images, reference = images.detach(), torch.zeros(len(images), 0)
-        if self.loss == "kl":
-            with torch.no_grad():
-                reference = logits_fn(images).float()
+        images = images.detach()
+        compared = reference(logits_fn, self.loss, images, labels, None)
         first = replace(self.threat, eps=self.share * self.threat.eps)
         x = project(first, images, images + noise(first, self._first_noise, images, generator))
-        _, _, gradient = loss_and_gradient(logits_fn, OBJECTIVES[self.loss], x, labels, reference, True)
+        _, _, gradient = loss_and_gradient(logits_fn, OBJECTIVES[self.loss], x, labels, compared, True)
         rest = self.threat.eps - first.eps
         return project(self.threat, images, x + rest * ascent(self.threat, gradient))
 

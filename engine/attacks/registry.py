@@ -33,6 +33,8 @@ KINDS: dict[str, type[Attack]] = {
 def attack_from_json(value: dict[str, Any]) -> Attack:
     """The attack; without a `kind` it is PGD, whose JSON is older than the key. InputError for an unknown kind."""
     fields: dict[str, Any] = value | {"threat": ThreatModel(**value["threat"])}
+    if isinstance(fields.get("target"), list):  # JSON has no tuples
+        fields["target"] = tuple(fields["target"])
     kind = fields.pop("kind", "pgd")
     if kind not in KINDS:
         raise InputError(f"There is no attack of kind {kind!r}; there are {', '.join(KINDS)}.")

@@ -13,6 +13,7 @@ of 63 instead of 9 batches of 7.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -20,8 +21,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from engine.attacks.base import AttackStep, LogitsFn, Progress, Stop, check_logits
-from engine.values import InputError
+from engine.attacks.base import AttackStep, LogitsFn, LongAttack, Progress, Stop, check_logits
+from engine.values import InputError, ThreatModel
 
 CPU_ROWS, GPU_ROWS = 64, 1024
 State = TypeVar("State")
@@ -64,11 +65,12 @@ class RowStep:
 class Board:
     """The best point found for each image of one call: fooled before not fooled, then the higher loss.
 
-    `enough`: an image counts as done when it is fooled at a loss of at least this.
+    `enough`: an image counts as done when it is fooled at a loss of at least this; `spared`: images (n,) that are not
+    attacked at all.
     """
 
-    def __init__(self, images: Tensor, stop: Stop, enough: float = -math.inf) -> None:
-        self.original, self.best = images, images
+    def __init__(self, images: Tensor, stop: Stop, enough: float = -math.inf, spared: Tensor | None = None) -> None:
+        self.original, self.best, self.spared = images, images, spared
         self.loss = torch.full((len(images),), -math.inf, device=images.device)
         self.fooled = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         self.stop, self.enough = stop, enough
@@ -77,21 +79,23 @@ class Board:
     def going(self) -> Tensor:
         """Which images (n,) are still attacked."""
         done = self.fooled & (self.loss >= self.enough)
-        return torch.ones_like(done) if self.stop == "never" else ~done
+        going = torch.ones_like(done) if self.stop == "never" else ~done
+        return going if self.spared is None else going & ~self.spared
 
     def record(self, index: Tensor, x: Tensor, fooled: Tensor, loss: Tensor) -> None:
         """Takes note of points x (m, c, h, w) of the images `index` (m,), which may name an image several times."""
         loss = loss.float()
+        better = (fooled & ~self.fooled[index]) | ((fooled == self.fooled[index]) & (loss > self.loss[index]))
+        if not bool(better.any()):
+            return
+        index, x, fooled, loss = index[better], x[better], fooled[better], loss[better]
         order = _lexsort(index, fooled, loss)
         index, last = index[order], torch.ones_like(fooled)
         last[:-1] = index[1:] != index[:-1]  # the best row of each image comes last
         rows, index = order[last], index[last]
-        fooled, loss = fooled[rows], loss[rows]
-        better = (fooled & ~self.fooled[index]) | ((fooled == self.fooled[index]) & (loss > self.loss[index]))
-        index, rows = index[better], rows[better]
         self.best = self.best.index_copy(0, index, x[rows])
-        self.loss = self.loss.index_copy(0, index, loss[better])
-        self.fooled = self.fooled.index_copy(0, index, fooled[better])
+        self.loss = self.loss.index_copy(0, index, loss[rows])
+        self.fooled = self.fooled.index_copy(0, index, fooled[rows])
 
 
 def _lexsort(index: Tensor, fooled: Tensor, loss: Tensor) -> Tensor:
@@ -172,3 +176,45 @@ def per_image(steps: Iterable[RowStep], board: Board, labels: Tensor) -> Iterato
         logits = logits.index_copy(0, step.index, step.logits)
         loss = loss.index_copy(0, step.index, step.loss)
         yield AttackStep(number, step.step, x, logits, loss, board.fooled)
+
+
+class AttemptingAttack(LongAttack):
+    """The call and the trace of attacks that make several attempts an image, counted on one board."""
+
+    __slots__ = ()
+    threat: ThreatModel
+    stop: Stop
+
+    def trace(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
+    ) -> Iterator[AttackStep]:
+        """The same loop, one attempt (restart and target) after another; `restart` counts the attempts."""
+        board = self._board(images, labels)
+        yield from per_image(self._run(logits_fn, board, labels, generator, side_by_side=False), board, labels)
+
+    def _found(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
+    ) -> Tensor:
+        return self._finished(logits_fn, images, labels, generator, progress).best
+
+    def _finished(
+        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator, progress: Progress | None
+    ) -> Board:
+        """The board after all attempts."""
+        board = self._board(images, labels)
+        steps = self._run(logits_fn, board, labels, generator, side_by_side=True)
+        drain(steps, *self._work, progress)
+        return board
+
+    def _board(self, images: Tensor, labels: Tensor) -> Board:  # noqa: ARG002  # some boards depend on the labels
+        return Board(images.detach(), self.stop)
+
+    @property
+    @abstractmethod
+    def _work(self) -> tuple[int, int]:
+        """Attempts, and the steps of each, as progress counts them."""
+
+    @abstractmethod
+    def _run(
+        self, logits_fn: LogitsFn, board: Board, labels: Tensor, generator: torch.Generator, side_by_side: bool
+    ) -> Iterator[RowStep]: ...

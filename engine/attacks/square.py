@@ -16,9 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks.base import (
-    AttackStep,
     LogitsFn,
-    Progress,
     Stop,
     check_counts,
     check_images,
@@ -27,7 +25,7 @@ from engine.attacks.base import (
     threat_label,
 )
 from engine.attacks.losses import margin
-from engine.attacks.runs import Attempt, Board, Rows, RowStep, attempts, drain, keep, per_image, waves
+from engine.attacks.runs import Attempt, AttemptingAttack, Board, Rows, RowStep, attempts, keep, waves
 from engine.attacks.squares import Place, place, started, with_square
 from engine.values import InputError, ThreatModel
 
@@ -53,10 +51,11 @@ class _Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Square:
+class Square(AttemptingAttack):
     """Keeps a square-shaped change of the image wherever it raises the margin, `queries` times a restart.
 
-    first_share: share of the pixels that the first squares cover, in (0, 1]; stop: see `base.Stop`.
+    first_share: share of the pixels that the first squares cover, in (0, 1]; stop: see `base.Stop`. Restarts never run
+    side by side; a step of the trace has the best point so far, not the one that was tried.
     """
 
     threat: ThreatModel
@@ -77,28 +76,14 @@ class Square:
         name = f"Square-{self.queries} at {threat_label(self.threat)}"
         return name + (f", {self.n_restarts} restarts" if self.n_restarts > 1 else "")
 
-    def __call__(
-        self,
-        logits_fn: LogitsFn,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Adversarial images (n, c, h, w): in the eps-ball, in [0, 1], detached."""
-        board = Board(images.detach(), self.stop)
-        drain(self._run(logits_fn, board, labels, generator), self.n_restarts, self.queries, progress)
-        return board.best
+    @property
+    def _work(self) -> tuple[int, int]:
+        return self.n_restarts, self.queries
 
-    def trace(
-        self, logits_fn: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
-    ) -> Iterator[AttackStep]:
-        """The same loop; each step has the best point so far, not the one that was tried."""
-        board = Board(images.detach(), self.stop)
-        yield from per_image(self._run(logits_fn, board, labels, generator), board, labels)
-
-    def _run(self, logits_fn: LogitsFn, board: Board, labels: Tensor, generator: torch.Generator) -> Iterator[RowStep]:
+    def _run(
+        self, logits_fn: LogitsFn, board: Board, labels: Tensor, generator: torch.Generator, side_by_side: bool
+    ) -> Iterator[RowStep]:
+        del side_by_side
         images = board.original
         check_images(images, labels)
         if not len(images):

@@ -28,6 +28,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     headline_parser = _add(commands, "headline", headline.run, "measure a card's accuracies again and write them there")
     headline_parser.add_argument("name")
     headline_parser.add_argument("--n", type=int, default=2000, help="number of held-out images")
+    headline_parser.add_argument(
+        "--auto", type=int, metavar="N", help="instead, add AutoAttack on N held-out images; the rest stays as it is"
+    )
     _threads(headline_parser)
     evaluate_parser = _add(commands, "evaluate", evaluate.run, "one accuracy")
     evaluate_parser.add_argument("name")
@@ -35,8 +38,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     evaluate_parser.add_argument("--ap", type=float, required=True, help="affine parameters' lambda")
     evaluate_parser.add_argument("--ns", required=True, help="stored:LAMBDA, clean, adv, noise or mix; clean:96: on 96")
     evaluate_parser.add_argument("--layer", action="append", default=[], help="NAME=LAMBDA: its own AP; repeatable")
-    evaluate_parser.add_argument("--craft-ap", type=float, help="craft at this AP instead: a transfer attack")
-    evaluate_parser.add_argument("--craft-ns", help="craft at these NS instead: a transfer attack")
+    evaluate_parser.add_argument("--craft-ap", help="craft at this AP instead, or at several at once: 0,0.5,1")
+    evaluate_parser.add_argument("--craft-ns", help="craft at these NS instead; several go with several AP one by one")
     _attack(evaluate_parser)
     _threads(evaluate_parser)
     _attribute(_add(commands, "attribute", attribute.run, "what it looks at on shapes: the shape, or the grating?"))
@@ -87,6 +90,8 @@ def _attack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--step-size", help="default: eps/4")
     parser.add_argument("--restarts", type=int, default=1)
+    parser.add_argument("--target", metavar="CLASS", help="fgsm, pgd and apgd: the class to be taken for")
+    parser.add_argument("--bf16", action="store_true", help="white-box pgd with bfloat16 gradients, float32 verdicts")
     parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
     parser.add_argument("--seed", type=int, default=api.SEED)
 

@@ -63,13 +63,43 @@ def parse_attack(arguments: argparse.Namespace) -> api.Attack | None:
     return known[arguments.attack]()
 
 
-def settings(arguments: argparse.Namespace) -> tuple[api.NormSetting, api.NormSetting | None]:
-    """The setting that is judged, and the one crafted at where that is another."""
+def settings(arguments: argparse.Namespace) -> tuple[api.NormSetting, api.Crafting | None]:
+    """The setting that is judged, and what is crafted at where that is something else."""
     setting = api.NormSetting(arguments.ap, parse_statistics(arguments.ns), parse_layers(arguments.layer))
     if arguments.craft_ap is None and arguments.craft_ns is None:
         return setting, None
-    ap = arguments.ap if arguments.craft_ap is None else arguments.craft_ap
-    return setting, api.NormSetting(ap, parse_statistics(arguments.craft_ns or arguments.ns))
+    affine = [arguments.ap] if arguments.craft_ap is None else map(api.parse_fraction, arguments.craft_ap.split(","))
+    statistics = [parse_statistics(text) for text in (arguments.craft_ns or arguments.ns).split(",")]
+    affine = list(affine)
+    count = max(len(affine), len(statistics))
+    if {len(affine), len(statistics)} - {1, count}:
+        raise api.InputError(
+            f"--craft-ap names {len(affine)} settings and --craft-ns {len(statistics)}; name as many of each, or one."
+        )
+    pairs = zip(affine * (count // len(affine)), statistics * (count // len(statistics)), strict=True)
+    several = [api.NormSetting(ap, ns) for ap, ns in pairs]
+    return setting, tuple(several) if len(several) > 1 else several[0]
+
+
+def elsewhere(attack: api.Attack | None) -> api.Attack | None:
+    """The attack as it is crafted for other settings than the one judged: through all its steps, because images stopped
+    at their first success have no margin there."""
+    if isinstance(attack, api.AutoAttack):
+        raise api.InputError(
+            "auto and quick stop at success, which says little elsewhere: craft there with apgd or pgd."
+        )
+    return replace(attack, stop="never") if isinstance(attack, api.PGD | api.APGD | api.FAB | api.Square) else attack
+
+
+def towards(attack: api.Attack | None, wanted: str | None, classes: tuple[str, ...]) -> api.Attack | None:
+    """The attack with the class that --target names."""
+    if wanted is None:
+        return attack
+    if not isinstance(attack, api.PGD | api.APGD):
+        raise api.InputError("--target goes with fgsm, pgd and apgd.")
+    if wanted not in classes:
+        raise api.InputError(f"There is no class {wanted!r}; there are {', '.join(classes)}.")
+    return replace(attack, target=classes.index(wanted))
 
 
 def open_from(arguments: argparse.Namespace, n: int) -> tuple[api.Bench, api.ModelCard]:
@@ -85,6 +115,14 @@ def open_from(arguments: argparse.Namespace, n: int) -> tuple[api.Bench, api.Mod
     )
 
 
+def rough(bench: api.Bench, attack: api.Attack | None, trial: api.Trial, progress: api.Progress) -> api.EvalRecord:
+    """A quick figure for the eye, by gradients in bfloat16. InputError where that would be slower."""
+    if not api.half_supported(bench.device):
+        raise api.InputError("This device has no bfloat16 units, so --bf16 would only be slower; leave it out.")
+    correct = next(bench.correct(trial, [attack], progress))
+    return api.EvalRecord(trial.setting, attack, attack and trial.setting, trial.n, int(correct.sum()), trial.seed)
+
+
 def run(arguments: argparse.Namespace) -> None:
     """`evaluate`."""
     set_threads(arguments)
@@ -93,11 +131,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.check and not (isinstance(attack, api.PGD) and craft is None):
         raise api.InputError("--check examines white-box PGD: add --attack pgd, without --craft-ap and --craft-ns.")
     bench, card = open_from(arguments, arguments.n)
+    attack = towards(attack if craft is None else elsewhere(attack), arguments.target, bench.test.classes)
     started = time.monotonic()
-    if craft is not None and isinstance(attack, api.PGD | api.APGD | api.FAB | api.Square):
-        attack = replace(attack, stop="never")  # images stopped at their first success elsewhere have no margin here
     with progress("evaluate") as callback:
-        record = bench.evaluate(setting, attack, arguments.n, arguments.seed, craft, callback)
+        if arguments.bf16:
+            record = rough(bench, attack, api.Trial(setting, arguments.n, arguments.seed, craft, half=True), callback)
+        else:
+            record = bench.evaluate(setting, attack, arguments.n, arguments.seed, craft, callback)
     flags: list[api.Flag] = []
     if arguments.check and isinstance(attack, api.PGD):
         others = [api.branch_setting(b) for b in api.Branch if api.branch_setting(b) != setting]
@@ -119,14 +159,16 @@ def run(arguments: argparse.Namespace) -> None:
         "ci95": [interval.low, interval.high],
         "setting": setting.as_json(),
         "attack": attack_json(attack),
-        "attack_setting": None if record.attack_setting is None else record.attack_setting.as_json(),
+        "attack_setting": record.as_json()["attack_setting"],
+        "access": record.access,
+        "gradients": "bfloat16" if arguments.bf16 else "float32",
         "seed": record.seed,
         "device": str(bench.device),
         "seconds": round(time.monotonic() - started, 3),
     }
     if arguments.check:
         value["suspicions"] = [asdict(flag) for flag in flags]
-    kind = "clean" if attack is None else attack.label + (", white-box" if record.white_box else ", transfer")
+    kind = "clean" if attack is None else f"{attack.label}, {record.access}{', bfloat16 gradients' * arguments.bf16}"
     checks = [["suspicious" if flag.fired else "fine", flag.sentence] for flag in flags]
     show(value, arguments.json, card.name, ["accuracy", "of"], [[percent(interval), kind], *checks])
 

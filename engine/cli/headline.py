@@ -34,6 +34,16 @@ def measured(card: api.ModelCard, device: torch.device, arguments: argparse.Name
     return replace(card, official=official, official_images=described(test))
 
 
+def with_auto(card: api.ModelCard, device: torch.device, arguments: argparse.Namespace, n: int) -> api.ModelCard:
+    """The card with AutoAttack's standard version on its adversarial branch, all else as it was."""
+    where: dict[str, Any] = {"data_dir": arguments.data_dir, "allow_unofficial": arguments.unofficial}
+    bench, _ = api.open_bench(card.name, device, n=n, root=arguments.root, **where)
+    attack = api.AutoAttack(api.ThreatModel("Linf", float(card.config["eps"])))
+    with progress(f"AutoAttack {card.name}") as callback:
+        record = bench.evaluate(api.branch_setting(api.Branch.ADV), attack, n, api.SEED, progress=callback)
+    return replace(card, auto=(record,), auto_images=described(bench.test))
+
+
 def described(images: api.ImageSet) -> dict[str, Any]:
     """Which images these are."""
     return {"name": images.name, "split": images.split, "sha256": images.checksum, "note": images.note}
@@ -48,6 +58,10 @@ def table(records: tuple[api.EvalRecord, ...]) -> list[list[str]]:
 def run(arguments: argparse.Namespace) -> None:
     set_threads(arguments)
     folder = api.checkpoint_folder(arguments.name, arguments.root)
-    card = measured(api.load_card(folder), api.pick_device(arguments.device), arguments, arguments.n)
+    card, device = api.load_card(folder), api.pick_device(arguments.device)
+    if arguments.auto is None:
+        card = measured(card, device, arguments, arguments.n)
+    else:
+        card = with_auto(card, device, arguments, arguments.auto)
     save_card(folder, card)
-    show(card.as_json(), arguments.json, card.name, ["of", "accuracy"], table(card.records))
+    show(card.as_json(), arguments.json, card.name, ["of", "accuracy"], table(card.records + card.auto))

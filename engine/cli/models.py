@@ -36,6 +36,7 @@ def summary(card: api.ModelCard) -> dict[str, Any]:
         "eps": card.config["eps"],
         "weights_sha256": card.weights_sha256,
         "headline": {"clean": records.get("adv clean"), "robust": records.get("adv robust")},
+        "auto": [_record_json(record) for record in card.auto],
         "clean_branch": {"clean": records.get("clean clean"), "robust": records.get("clean robust")},
     }
 
@@ -48,9 +49,11 @@ def run_list(arguments: argparse.Namespace) -> None:
     rows = [
         [card.name, card.design, card.data["name"]]
         + [percent(r.interval) if (r := headline(card).get(role)) else "-" for role in ROLES]
+        + [percent(card.auto[0].interval) if card.auto else "-"]
         for card in cards
     ]
     columns = ["name", "design", "data", "clean branch: clean", "robust", "adversarial branch: clean", "robust"]
+    columns.append("AutoAttack")
     value = {"checkpoints": [summary(card) for card in cards], "problems": problems}
     show(value, arguments.json, "Checkpoints (white-box, 95 % intervals)", columns, rows)
 
@@ -58,8 +61,8 @@ def run_list(arguments: argparse.Namespace) -> None:
 def run_show(arguments: argparse.Namespace) -> None:
     card = api.load_card(api.checkpoint_folder(arguments.name, arguments.root))
     rows = [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in card.as_json().items()]
-    rows = [row for row in rows if row[0] != "records"]
-    for record in card.records:
+    rows = [row for row in rows if row[0] not in ("records", "auto")]
+    for record in card.records + card.auto:
         what = record.attack.label if record.attack else "clean"
         rows.append([f"{what}, AP {record.setting.affine:g}", percent(record.interval)])
     show(card.as_json(), arguments.json, card.name, ["field", "value"], rows)

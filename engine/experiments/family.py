@@ -21,7 +21,7 @@ from torch import Tensor
 from engine.attacks import Attack
 from engine.cards import EvalRecord, ModelCard
 from engine.data.base import ImageSet, Progress, checksum
-from engine.evaluation import Bench
+from engine.evaluation import Bench, Trial
 from engine.sources import Sample, Source, take_sample
 from engine.sweep import MAIN_EPS, canonical, load_sweep, sweep_header
 from engine.values import Branch, InputError, NormSetting, branch_setting, eps_label
@@ -104,7 +104,7 @@ class Family:
         setting = canonical(setting, self.members[role].norm_design)
         new = [attack for attack in attacks if (role, setting, attack, n, seed) not in self._correct]
         if new:
-            found = self.bench(role, n).correct(setting, new, n, seed, progress=progress)
+            found = self.bench(role, n).correct(Trial(setting, n, seed), new, progress)
             for attack, right in zip(new, found, strict=True):
                 self._correct[role, setting, attack, n, seed] = right
         return [self._correct[role, setting, attack, n, seed] for attack in attacks]

@@ -206,7 +206,7 @@ def test_verdicts_of_a_mix_are_the_bench_s_and_grow(shown: Shown) -> None:
     live = Live("sha", setting, api.pgd(3, 8 / 255))
     found = list(mixing.refine(shown, live, lambda: None))
     assert [len(v) for v in found] == [4, 12]
-    clean = next(shown.bench.correct(setting, [None], 12, api.SEED))
+    clean = next(shown.bench.correct(api.Trial(setting, 12, api.SEED), [None]))
     assert torch.equal(found[-1].clean, clean)
     assert bool((found[-1].robust <= found[-1].clean).all())
     assert list(map(len, mixing.refine(shown, live, lambda: None))) == [12]

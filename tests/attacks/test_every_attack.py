@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -119,6 +121,21 @@ def test_progress_counts_to_the_end_and_can_stop_it(name: str) -> None:
     assert 0 < calls < 8
 
 
+def test_a_cancelled_attack_leaves_nothing_running() -> None:
+    """Half a second in which the process and its threads sleep."""
+    images, labels = some()
+
+    def stop(*_: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        AutoAttack(LINF)(tiny(), images, labels, generator=generator(), progress=stop)
+    threads, busy = threading.active_count(), time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - busy < 0.1
+    assert threading.active_count() == threads
+
+
 @every_attack
 @every_norm
 def test_every_attack_survives_json(name: str, threat: ThreatModel) -> None:
@@ -177,9 +194,11 @@ def test_an_attack_that_makes_no_sense_is_refused(make: Any, sentence: str) -> N
         (APGD(LINF, 2, "dlr"), 2, "The DLR loss needs at least 3 classes and this network has 2; use the margin loss"),
         (PGD(LINF, 2, 0.1, loss="dlr"), 2, "DLR loss needs at least 3 classes"),
         (APGD(LINF, 2, "dlr", 1), 3, "The targeted DLR loss needs at least 4 classes and this network has 3"),
-        (AutoAttack(LINF, 2), 3, "The targeted DLR loss needs at least 4 classes"),
+        (APGD(LINF, 2, "dlr", target=2), 3, "The targeted DLR loss needs at least 4 classes"),
+        (AutoAttack(LINF, 2), 3, "AutoAttack needs at least 4 classes and this network has 3; use apgd"),
+        (FAB(LINF, 2), 1, "at least 2 classes and this network has 1"),
     ],
-    ids=["apgd", "pgd", "apgd-t", "auto"],
+    ids=["apgd", "pgd", "apgd-t", "apgd-target", "auto", "fab"],
 )
 def test_too_few_classes_for_the_loss_are_refused(attack: Any, n_classes: int, sentence: str) -> None:
     images, _ = some()
@@ -190,5 +209,5 @@ def test_too_few_classes_for_the_loss_are_refused(attack: Any, n_classes: int, s
     labels = network(images).argmax(1)
     with pytest.raises(InputError, match=sentence):
         attack(network, images, labels, generator=generator())
-    enough = APGD(LINF, 2, "margin", targets=9)
+    enough = APGD(LINF, 2, "margin", targets=9 * (n_classes > 1))
     assert enough(network, images, labels, generator=generator()).shape == images.shape

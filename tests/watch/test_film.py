@@ -33,6 +33,19 @@ def test_the_last_frame_is_the_attack_and_the_first_the_image() -> None:
     assert shot.fooled_at == (int(wrong.argmax()) if wrong.any() else None)
 
 
+def test_a_film_towards_a_class_says_when_it_arrives() -> None:
+    view, image = tiny(), random_images(1)[0]
+    second, first = view(image[None])[0].topk(2).indices.flip(0).tolist()
+    attack = PGD(ThreatModel("Linf", 0.3), 10, 0.05, target=second)
+    shot = film(view, attack, image, first, generator=generator(1))
+    predictions = view(torch.from_numpy(shot.images)).argmax(1).tolist()
+    assert shot.target == second
+    assert shot.reached_at == predictions.index(second) > 0
+    with pytest.raises(InputError, match=f"of class {second} already"):
+        film(view, attack, image, second, generator=generator(1))
+    assert film(view, ATTACK, image, first, generator=generator(1)).reached_at is None
+
+
 def test_every_step_is_kept_even_where_the_attack_would_stop() -> None:
     view, image = tiny(), random_images(1)[0]
     wrong = int((view(image[None]).argmax() + 1) % 10)
@@ -72,8 +85,8 @@ def test_a_transfer_matrix_is_what_evaluate_says_cell_by_cell() -> None:
     bench = Bench(dual(), image_set(40), None)
     settings = [branch_setting(Branch.CLEAN), NormSetting(0.5, Stored(0.5)), branch_setting(Branch.ADV)]
     rows = list(transfer(bench, settings, ATTACK, n=40, seed=5))
-    for row in rows:
-        view = crafting_network(bench.view(row.crafted_at))
+    for crafted_at, row in zip(settings, rows, strict=True):
+        view = crafting_network(bench.view(crafted_at))
         images, labels = bench.test.tensors(0, 40)
         adversarial = ATTACK(view, images, labels, generator=seeded(5, 0))
         for setting, correct in zip(settings, row.n_correct, strict=True):

@@ -1,0 +1,66 @@
+"""PGD with gradients in bfloat16 and every verdict in float32: for a quick look, never for a figure that is published.
+
+Faster only where the processor has bfloat16 units.
+
+Usage::
+
+    if half_supported(device):
+        found = half_first(attack, half(craft_module), exact, images, labels, generator=g)
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from engine.attacks.aim import is_fooled, target_classes
+from engine.attacks.base import LogitsFn
+from engine.attacks.pgd import PGD
+
+FINISH = 5
+"""Steps in float32 for the images that bfloat16 has not fooled."""
+
+
+def half_supported(device: torch.device) -> bool:
+    """Whether bfloat16 is faster here than float32: CUDA with bfloat16, a processor with AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public names for them
+    return any(getattr(torch.cpu, test, bool)() for test in tests)
+
+
+def half(network: nn.Module) -> LogitsFn:
+    """A bfloat16 copy of a frozen network that takes and returns float32.
+
+    Only the body is rounded: attacks take losses of the float32 logits. In bfloat16 softmax - onehot of a confident
+    image would be 0 at its label, and the gradient noise.
+    """
+    body = copy.deepcopy(network).to(torch.bfloat16)
+    return lambda images: body(images.to(torch.bfloat16)).float()
+
+
+def half_first(
+    attack: PGD, rough: LogitsFn, exact: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
+) -> Tensor:
+    """Adversarial images (n, c, h, w) of `attack` on the bfloat16 network `rough`, which `exact` confirms.
+
+    Images that it does not confirm go on for FINISH float32 steps from where they are, without a restart.
+    """
+    found = attack(rough, images, labels, generator=generator)
+    targets = target_classes(attack.target, labels)
+    with torch.no_grad():
+        fooled = is_fooled(exact(found).float(), labels, targets)
+    where = (~fooled).nonzero()[:, 0]
+    if not len(where):
+        return found
+    target = attack.target
+    if isinstance(target, tuple):
+        target = tuple(target[i] for i in where.tolist())
+    finish = replace(attack, steps=FINISH, n_restarts=1, target=target)
+    *_, last = finish.trace(exact, images[where], labels[where], generator=generator, start=found[where])
+    return found.index_copy(0, where, last.images)
