@@ -27,6 +27,7 @@ from engine.attacks import (
     fgsm,
     minimal_eps,
     quick_auto,
+    resized,
 )
 from engine.cards import EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
@@ -211,6 +212,7 @@ __all__ = [
     "pick_device",
     "plan",
     "quick_auto",
+    "resized",
     "run_sweep",
     "same_line",
     "seeded",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from engine.attacks import OBJECTIVES, PGD, LogitsFn
+from engine.attacks import APGD, OBJECTIVES, PGD, LogitsFn
 from engine.evaluation import crafting_network
 
 Floats = npt.NDArray[np.float32]
@@ -44,7 +44,7 @@ class Film:
 
 def film(
     view: nn.Module,
-    attack: PGD,
+    attack: PGD | APGD,
     image: Tensor,
     label: int,
     *,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from engine.attacks import PGD
+from engine.attacks import APGD, PGD
 from engine.data.base import Progress
 from engine.evaluation import Bench, crafting_network, judged, seeded
 from engine.values import InputError, Interval, NormSetting, wilson
@@ -33,7 +33,12 @@ class Transfer:
 
 
 def transfer(
-    bench: Bench, settings: Sequence[NormSetting], attack: PGD, n: int, seed: int, progress: Progress | None = None
+    bench: Bench,
+    settings: Sequence[NormSetting],
+    attack: PGD | APGD,
+    n: int,
+    seed: int,
+    progress: Progress | None = None,
 ) -> Iterator[Transfer]:
     """One row a crafting setting: its adversarial images, all steps, judged at every setting.
 
