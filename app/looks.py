@@ -78,14 +78,18 @@ def by_eps(at: Watched) -> None:
     if not chosen:
         st.caption("Choose at least one attack.")
         return
+    chosen = sorted(chosen, key=KINDS.index)
     tried = [strength.make_attack(kind, at.loss, attack.threat.eps, at.steps) for kind in chosen]
     different = attacking.distinct(sides)
     rows = rows_of(shown, [ask(shown, "eps", different, one) for one in tried], strength.over_eps, strength.N_CURVE)
     if rows is None:
         return
+    colours = {
+        strength.name(one): attacks.ATTACK_COLOURS[KINDS.index(kind)] for kind, one in zip(chosen, tried, strict=True)
+    }
     for side, column in zip(different, st.columns(len(different), gap="large"), strict=True):
         column.markdown(f"**{side.name}**")
-        chart = attacks.curve_chart(strength.at(rows, side), "eps_255", "eps, in 1/255", "curve")
+        chart = attacks.curve_chart(strength.at(rows, side), "eps_255", "eps, in 1/255", colours)
         column.altair_chart(chart, alt=f"Accuracy against eps at {side.name}, a line an attack, with 95 % bands")
     names = ", ".join(dict.fromkeys(rows["curve"]))
     st.caption(provenance(shown, strength.N_CURVE, f"{names}, white-box at every eps"))
@@ -108,7 +112,9 @@ def by_steps(at: Watched) -> None:
     rows = rows_of(shown, [ask(shown, "steps", different, attack)], strength.over_steps, strength.N_CURVE)
     if rows is None:
         return
-    chart = attacks.curve_chart(rows, "steps", "steps", "lambda")
+    named = rows.assign(curve=rows["lambda"].map("λ = {:g}".format))
+    colours = {side.name: colour for side, colour in zip(different, attacks.COLOURS, strict=False)}
+    chart = attacks.curve_chart(named, "steps", "steps", colours)
     st.altair_chart(chart, alt="Accuracy against the number of steps in both networks, with 95 % bands")
     st.caption(provenance(shown, strength.N_CURVE, f"{attack.label} with 1 to 40 steps, white-box"))
     row = strength.telling(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
@@ -10,41 +10,37 @@ import plotly.graph_objects as go
 
 from engine import api
 
-COLOURS = ["#1b8ea3", "#e0681f", "#6f66c9", "#c2467f", "#7d8a2e"]
+COLOURS = ["#1b8ea3", "#e0681f"]
+"""Of the left and the right network; attacks have colours of their own."""
+ATTACK_COLOURS = ["#9a8a1f", "#5b7fd6", "#c9549b", "#3f9d78", "#8a6fd1"]
 DASHES = [[1, 0], [7, 4], [2, 3], [10, 3, 2, 3], [4, 4]]
 BIN = 2
 AXES = ("along the attack", "random signs", "loss")
 Layered = alt.LayerChart | alt.FacetChart
 
 
-def curve_chart(rows: pd.DataFrame, x: str, title: str, series: str) -> Layered:
-    """Accuracy in percent with its 95 % band against column `x`, a line each value of column `series`."""
-    frame = rows.assign(series=rows[series].map(lambda value: value if isinstance(value, str) else f"λ = {value:g}"))
-    order = list(dict.fromkeys(frame["series"]))
-    ticks = sorted(set(frame[x]))
-    log = x == "steps"
-    scale = alt.Scale(type="log" if log else "linear", nice=False, domain=[ticks[0], ticks[-1]])
+def curve_chart(rows: pd.DataFrame, x: str, title: str, colours: Mapping[str, str]) -> Layered:
+    """Accuracy in percent with its 95 % band against column `x`; a line each value of column `curve`, in its colour."""
+    order = list(dict.fromkeys(rows["curve"]))
+    ticks = sorted(set(rows[x]))
+    scale = alt.Scale(type="log" if x == "steps" else "linear", nice=False, domain=[ticks[0], ticks[-1]])
+    span = alt.Scale(domain=[0, 100])
     legend = alt.Legend(
-        orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3, symbolSize=300, symbolOpacity=1
+        orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3, symbolSize=400, symbolOpacity=1
     )
-    across = alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=ticks, grid=False, labelOverlap=True))
-    domain, span = order, alt.Scale(domain=[0, 100])
-    colour = alt.Color("series:N", scale=alt.Scale(domain=domain, range=COLOURS[: len(order)]), legend=legend)
-    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=domain, range=DASHES[: len(order)]), legend=legend)
-    base = alt.Chart(frame).encode(x=across)
-    band = base.mark_area(opacity=0.16).encode(
-        y=alt.Y("low:Q", scale=span), y2="high:Q", color=alt.Color("series:N", scale=colour["scale"], legend=None)
+    base = alt.Chart(rows.drop(columns=["command", "weights"])).encode(
+        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=ticks, grid=False, labelOverlap=True)),
+        color=alt.Color("curve:N", scale=alt.Scale(domain=order, range=[colours[one] for one in order]), legend=legend),
     )
+    band = base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", scale=span), y2="high:Q")
     line = base.mark_line(strokeWidth=2.5).encode(
         y=alt.Y("accuracy:Q", title="still right, %", scale=span, axis=alt.Axis(tickCount=5)),
-        color=colour,
-        strokeDash=dash,
+        strokeDash=alt.StrokeDash("curve:N", scale=alt.Scale(domain=order, range=DASHES[: len(order)]), legend=legend),
     )
     points = base.mark_point(size=45, filled=True, opacity=1).encode(
         y=alt.Y("accuracy:Q", scale=span),
-        color=alt.Color("series:N", scale=colour["scale"], legend=None),
         tooltip=[
-            alt.Tooltip("series:N", title="curve"), alt.Tooltip(f"{x}:Q", title=title),
+            alt.Tooltip("curve:N"), alt.Tooltip(f"{x}:Q", title=title),
             alt.Tooltip("accuracy:Q", format=".1f", title="still right, %"),
             alt.Tooltip("low:Q", format=".1f", title="95 % from"), alt.Tooltip("high:Q", format=".1f", title="to"),
             alt.Tooltip("n:Q"), alt.Tooltip("attack:N"),
@@ -88,7 +84,7 @@ def matrix_chart(rows: pd.DataFrame) -> Layered:
         ],
     )  # fmt: skip
     fill = alt.Color("accuracy:Q", scale=alt.Scale(domain=[0, 100], range=["#eef2f7", "#33518f"]), legend=None)
-    ink = alt.condition("datum.accuracy > 45", alt.value("#ffffff"), alt.value("#22303a"))
+    ink = alt.condition("datum.accuracy > 65", alt.value("#ffffff"), alt.value("#22303a"))
     rect = base.mark_rect().encode(color=fill)
     frame = base.transform_filter("datum.white_box").mark_rect(
         filled=False, stroke="#e0681f", strokeWidth=3, fillOpacity=0

@@ -67,8 +67,9 @@ def two_sides(slide: str, held: str, design: api.NormDesign) -> tuple[Side, Side
     """The two networks that are compared."""
     sides: list[Side] = []
     for column, key, start in zip(st.columns(2, gap="large"), ("left", "right"), (0.0, 1.0), strict=True):
+        label = f"{key.capitalize()} network: λ, from 0 (clean) to 1 (adversarial)"
         lam = column.slider(
-            f"{key.capitalize()} network: λ", 0.0, 1.0, start, attacking.LAM_STEP, key=key, bind="query-params",
+            label, 0.0, 1.0, start, attacking.LAM_STEP, key=key, bind="query-params",
             help=ENDS[slide],
         )  # fmt: skip
         sides.append(Side(round(lam, 2), f"{slide}@{held}", design))
@@ -105,7 +106,7 @@ def page() -> None:
     st.title("What does an attack do, step by step?")
     st.markdown(
         "It changes every pixel a little, never by more than **eps**, in the direction that fools the network. Here it "
-        "attacks one image in two networks at once. They differ only in λ. Press play."
+        "attacks one image in two networks that differ only in λ. Press play."
     )
     cards, _ = cache.cards()
     if not cards:
