@@ -86,7 +86,7 @@ Networks = tuple[nn.Module, api.LogitsFn]
 """A view, which judges, and its folded twin, which gives gradients."""
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner=False)
 def networks_at(_bench: api.Bench, weights_sha256: str, setting: api.NormSetting) -> Networks:  # noqa: ARG001 (a key)
     """The networks at a setting; re-estimating and folding take twice as long as an attack on a few images.
 
@@ -96,18 +96,27 @@ def networks_at(_bench: api.Bench, weights_sha256: str, setting: api.NormSetting
     return view, api.crafting_network(view)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(show_spinner=False)
 def results() -> dict[Any, Any]:
     """Results computed for visitors, by frozen key; shared, so that a second visitor need not wait. See `remember`."""
+    return {}
+
+
+@st.cache_resource(show_spinner=False)
+def quick_results() -> dict[Any, Any]:
+    """What takes a fraction of a second, such as films: apart, so that it never displaces what took minutes."""
     return {}
 
 
 MAX_RESULTS = 256
 
 
-def remember(key: Any, value: Any) -> None:
-    """Keeps a computed result; the oldest go first."""
-    kept = results()
+def remember(key: Any, value: Any, kept: dict[Any, Any] | None = None) -> None:
+    """Keeps a computed result in `results`, or where told; the oldest go first.
+
+    A result may go at any moment, for another visitor's: read it once, by `get`.
+    """
+    kept = results() if kept is None else kept
     kept[key] = value
     for old in list(kept)[: max(0, len(kept) - MAX_RESULTS)]:
         kept.pop(old, None)
@@ -123,10 +132,11 @@ def kept(key: Any, make: Callable[[], Result]) -> Result:
 def payload(shown_: Shown, selection: Selection, found: Sources, start: Start, message: str) -> BlendPayload:
     """The drag component's payload; the same object for the same question, so that it is encoded once."""
     key = (shown_.card.weights_sha256, selection, start, message, found.computed, found.strip is None)
-    kept = results()
-    if key not in kept:
-        remember(key, build(shown_, selection, found, start, message))
-    return kept[key]
+    made: BlendPayload | None = results().get(key)
+    if made is None:
+        made = build(shown_, selection, found, start, message)
+        remember(key, made)
+    return made
 
 
 Spec = dict[str, Any]

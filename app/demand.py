@@ -29,8 +29,9 @@ class Key:
 def complete(shown: Shown, selection: Selection, found: Sources) -> Sources:
     """Adds what earlier visitors had computed; computes the image strip at once where only that is missing."""
     key = Key(shown.card.weights_sha256, selection, "curve")
-    if key in results() and (found.clean is None or (found.robust is None and selection.engine_attack)):
-        clean, robust = results()[key]
+    kept: tuple[api.Curve, api.Curve | None] | None = results().get(key)
+    if kept is not None and (found.clean is None or (found.robust is None and selection.engine_attack)):
+        clean, robust = kept
         found = replace(found, clean=clean, robust=robust, computed=True)
     if found.strip is None and shown.bench is not None and found.clean is not None:
         try:
@@ -42,11 +43,13 @@ def complete(shown: Shown, selection: Selection, found: Sources) -> Sources:
 
 def _strip(shown: Shown, bench: api.Bench, selection: Selection) -> api.Strip:
     key = Key(shown.card.weights_sha256, selection, "strip")
-    if key not in results():
+    made: api.Strip | None = results().get(key)
+    if made is None:
         line, attack = api.LINES[selection.line], selection.engine_attack or api.pgd(10, api.MAIN_EPS)
         with working("Attacking the images at every stop ...") as progress:
-            remember(key, api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, progress))
-    return results()[key]
+            made = api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, progress)
+        remember(key, made)
+    return made
 
 
 def offer(shown: Shown, selection: Selection) -> None:

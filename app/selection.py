@@ -8,7 +8,7 @@ Usage::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine import api
@@ -125,20 +125,28 @@ PRESETS: tuple[Preset, ...] = (
 )
 
 
-def stale_values(query: Mapping[str, str], checkpoints: Sequence[str]) -> list[str]:
-    """Names of URL parameters whose value this version cannot show, for one message to the visitor."""
-    allowed = {
+STALE = "This link asks for something that is not here ({}); the default is shown instead."
+LAMBDAS = ("lam", "left", "right")
+
+
+def stale_values(
+    query: Mapping[str, str], checkpoints: Sequence[str], own: Mapping[str, Collection[str]] | None = None
+) -> list[str]:
+    """Names of URL parameters whose value this version cannot show, for one message (`STALE`) to the visitor.
+
+    own: what a page allows beside the parameters that pages share.
+    """
+    allowed: dict[str, Collection[str]] = {
         "model": list(checkpoints),
         "slide": list(SLIDES),
         "ns": list(HELD["ap"]),
         "ap": list(HELD["ns"]),
         "attack": list(ATTACKS),
         "eps": list(EPS),
+        **(own or {}),
     }
     wrong = [name for name, values in allowed.items() if name in query and query[name] not in values]
-    if "lam" in query and parse_lam(query["lam"]) is None:
-        wrong.append("lam")
-    return wrong
+    return wrong + [name for name in LAMBDAS if name in query and parse_lam(query[name]) is None]
 
 
 def parse_lam(text: str | None) -> float | None:

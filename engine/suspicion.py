@@ -60,11 +60,19 @@ def suspicions(
     black_box: Attack | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Flag]:
-    """The checks one by one on the first n images, cheap ones first. `others` are tried for transfer."""
-    total = 5 + len(others) + (black_box is not None)
-    for done, flag in enumerate(_checks(bench, setting, attack, n, seed, others, black_box), start=1):
+    """The checks one by one on the first n images, cheap ones first. `others` are tried for transfer.
+
+    `progress` is called after every chunk of images, so that it can stop the work there.
+    """
+    done, total = 0, 5 + len(others) + (black_box is not None)
+
+    def tick(*_: int) -> None:
         if progress is not None:
             progress(done, total)
+
+    for flag in _checks(bench, setting, attack, n, seed, others, black_box, tick):
+        done += 1
+        tick()
         yield flag
 
 
@@ -76,13 +84,14 @@ def _checks(
     seed: int,
     others: Sequence[NormSetting],
     black_box: Attack | None,
+    tick: Progress,
 ) -> Iterator[Flag]:
     counting = replace(attack, stop="success")
     yield _randomness(bench, setting)
     yield _gradients(bench, setting)
 
     def left(tried: Attack, crafted_at: NormSetting | None = None) -> Tensor:
-        return next(bench.correct(Trial(setting, n, seed, crafted_at), [tried]))
+        return next(bench.correct(Trial(setting, n, seed, crafted_at), [tried], tick))
 
     white_box = left(counting)
     single = left(fgsm(attack.threat))

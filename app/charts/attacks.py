@@ -1,8 +1,8 @@
-"""Charts of attacks: robust accuracy against eps and steps, the transfer matrix, the loss surface."""
+"""Charts of attacks: accuracy against eps and steps, distances, the transfer matrix, the loss surface."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
@@ -11,104 +11,118 @@ import plotly.graph_objects as go
 from engine import api
 
 COLOURS = ["#1b8ea3", "#e0681f"]
+"""Of the left and the right network; attacks have colours of their own."""
+ATTACK_COLOURS = ["#9a8a1f", "#5b7fd6", "#c9549b", "#3f9d78", "#8a6fd1"]
+DASHES = [[1, 0], [7, 4], [2, 3], [10, 3, 2, 3], [4, 4]]
+BIN = 2
 AXES = ("along the attack", "random signs", "loss")
+Layered = alt.LayerChart | alt.FacetChart
 
 
-def curve_rows(points: Iterable[tuple[float, str, api.EvalRecord]]) -> pd.DataFrame:
-    """One row a point: x, setting, accuracy in percent with its 95 % interval."""
-    return pd.DataFrame(
-        {"x": x, "setting": setting, "accuracy": 100 * r.interval.value, "low": 100 * r.interval.low,
-         "high": 100 * r.interval.high, "n": r.n}
-        for x, setting, r in points
-    )  # fmt: skip
-
-
-def curve_chart(rows: pd.DataFrame, title: str, log: bool) -> alt.LayerChart | alt.FacetChart:
-    """Accuracy with its band, a line a setting."""
-    order = list(dict.fromkeys(rows["setting"]))
-    scale = alt.Scale(domain=order, range=COLOURS)
-    base = alt.Chart(rows).encode(
-        x=alt.X("x:Q", title=title, scale=alt.Scale(type="log") if log else alt.Scale()),
-        color=alt.Color("setting:N", scale=scale, legend=alt.Legend(orient="top", title=None)),
+def curve_chart(rows: pd.DataFrame, x: str, title: str, colours: Mapping[str, str]) -> Layered:
+    """Accuracy in percent with its 95 % band against column `x`; a line each value of column `curve`, in its colour."""
+    order = list(dict.fromkeys(rows["curve"]))
+    ticks = sorted(set(rows[x]))
+    scale = alt.Scale(type="log" if x == "steps" else "linear", nice=False, domain=[ticks[0], ticks[-1]])
+    span = alt.Scale(domain=[0, 100])
+    legend = alt.Legend(
+        orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3, symbolSize=400, symbolOpacity=1
     )
-    band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=alt.Scale(domain=[0, 100])), y2="high:Q")
-    line = base.mark_line(point=alt.OverlayMarkDef(size=45)).encode(
-        y=alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(domain=[0, 100])),
-        strokeDash=alt.StrokeDash("setting:N", scale=alt.Scale(domain=order, range=[[1, 0], [7, 5]]), legend=None),
+    base = alt.Chart(rows.drop(columns=["command", "weights"])).encode(
+        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=ticks, grid=False, labelOverlap=True)),
+        color=alt.Color("curve:N", scale=alt.Scale(domain=order, range=[colours[one] for one in order]), legend=legend),
+    )
+    band = base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", scale=span), y2="high:Q")
+    line = base.mark_line(strokeWidth=2.5).encode(
+        y=alt.Y("accuracy:Q", title="still right, %", scale=span, axis=alt.Axis(tickCount=5)),
+        strokeDash=alt.StrokeDash("curve:N", scale=alt.Scale(domain=order, range=DASHES[: len(order)]), legend=legend),
+    )
+    points = base.mark_point(size=45, filled=True, opacity=1).encode(
+        y=alt.Y("accuracy:Q", scale=span),
         tooltip=[
-            alt.Tooltip("setting:N"), alt.Tooltip("x:Q", title=title), alt.Tooltip("accuracy:Q", format=".1f"),
+            alt.Tooltip("curve:N"), alt.Tooltip(f"{x}:Q", title=title),
+            alt.Tooltip("accuracy:Q", format=".1f", title="still right, %"),
             alt.Tooltip("low:Q", format=".1f", title="95 % from"), alt.Tooltip("high:Q", format=".1f", title="to"),
-            alt.Tooltip("n:Q"),
+            alt.Tooltip("n:Q"), alt.Tooltip("attack:N"),
         ],
     )  # fmt: skip
-    return alt.layer(band, line).properties(height=280)
+    return alt.layer(band, line, points).properties(height=300)
 
 
-def distance_chart(rows: Sequence[tuple[str, float]], farthest: float) -> alt.Chart:
-    """Histogram of the smallest eps per image, a colour a setting; images beyond the largest eps are left out."""
-    frame = pd.DataFrame(rows, columns=["setting", "eps"])
-    order = list(dict.fromkeys(frame["setting"]))
+def distance_chart(rows: pd.DataFrame, farthest: float, most: int, colour: str) -> alt.Chart:
+    """Histogram of one network's smallest eps per image, up to `most` images high; those beyond `farthest` left out."""
+    near = rows[rows["smallest_eps_255"] <= farthest].drop(columns=["command", "weights"])
     return (
-        alt.Chart(frame.query("eps <= @farthest"))
-        .mark_bar(opacity=0.6)
+        alt.Chart(near)
+        .mark_bar(cornerRadiusTopLeft=2, cornerRadiusTopRight=2, color=colour)
         .encode(
-            x=alt.X("eps:Q", bin=alt.Bin(extent=[0, farthest], step=2), title="smallest eps that fools it, in 1/255"),
-            y=alt.Y("count():Q", title="images", stack=None),
-            color=alt.Color(
-                "setting:N", scale=alt.Scale(domain=order, range=COLOURS), legend=alt.Legend(orient="top", title=None)
+            x=alt.X(
+                "smallest_eps_255:Q", bin=alt.Bin(extent=[0, farthest], step=BIN),
+                title="smallest eps that fools it, in 1/255", scale=alt.Scale(domain=[0, farthest]),
+                axis=alt.Axis(values=list(range(0, int(farthest) + 1, 4)), format="d", grid=False),
             ),
-            tooltip=["setting:N", alt.Tooltip("count():Q", title="images")],
+            y=alt.Y(
+                "count():Q", title="images", scale=alt.Scale(domain=[0, most]), axis=alt.Axis(tickCount=4, format="d")
+            ),
+            tooltip=[alt.Tooltip("count():Q", title="images")],
         )
-        .properties(height=240)
-    )
-
-
-def matrix_chart(rows: Sequence[api.Transfer]) -> alt.LayerChart | alt.FacetChart:
-    """Accuracy in percent: crafted at (up), judged at (right); the diagonal is white-box."""
-    cells = pd.DataFrame(
-        {"crafted": row.crafted_at.affine, "judged": setting.affine, "accuracy": 100 * i.value,
-         "interval": f"{100 * i.low:.0f} to {100 * i.high:.0f} %, n {row.n}", "white": row.crafted_at == setting}
-        for row in rows if isinstance(row.crafted_at, api.NormSetting)
-        for setting, i in zip(row.judged_at, row.intervals, strict=True)
+        .properties(height=220)
     )  # fmt: skip
+
+
+def matrix_chart(rows: pd.DataFrame) -> Layered:
+    """Accuracy in percent: crafted at (up), judged at (right); the framed diagonal is white-box."""
+    cells = rows.assign(
+        range=[f"{low:.0f} to {high:.0f}" for low, high in zip(rows["low"], rows["high"], strict=True)]
+    ).drop(columns=["command", "weights"])
     base = alt.Chart(cells).encode(
-        x=alt.X("judged:O", title="judged at λ", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("crafted:O", title="crafted at λ", sort="descending"),
-    )
+        x=alt.X("judged_at:O", title="judged at λ", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("crafted_at:O", title="crafted at λ", sort="descending"),
+        tooltip=[
+            "crafted_at:O", "judged_at:O", alt.Tooltip("accuracy:Q", format=".1f"),
+            alt.Tooltip("range:N", title="95 % interval"), "n:Q",
+        ],
+    )  # fmt: skip
     fill = alt.Color("accuracy:Q", scale=alt.Scale(domain=[0, 100], range=["#eef2f7", "#33518f"]), legend=None)
-    rect = base.mark_rect().encode(
-        color=fill,
-        stroke=alt.condition("datum.white", alt.value("#d9580d"), alt.value("#00000000")),
-        strokeWidth=alt.value(2),
-        tooltip=["crafted:O", "judged:O", alt.Tooltip("accuracy:Q", format=".1f"), "interval:N"],
+    ink = alt.condition("datum.accuracy > 65", alt.value("#ffffff"), alt.value("#22303a"))
+    rect = base.mark_rect().encode(color=fill)
+    frame = base.transform_filter("datum.white_box").mark_rect(
+        filled=False, stroke="#e0681f", strokeWidth=3, fillOpacity=0
     )
-    text = base.mark_text(fontSize=12).encode(
-        text=alt.Text("accuracy:Q", format=".0f"),
-        color=alt.condition("datum.accuracy > 45", alt.value("#ffffff"), alt.value("#22303a")),
+    text = base.mark_text(fontSize=15, fontWeight=600, dy=-7).encode(
+        text=alt.Text("accuracy:Q", format=".0f"), color=ink
     )
-    return alt.layer(rect, text).properties(height=300)
+    small = base.mark_text(fontSize=11, dy=10).encode(text="range:N", color=ink)
+    return alt.layer(rect, frame, text, small).properties(height=64 * rows["crafted_at"].nunique() + 60)
 
 
-def surface_figure(found: api.Surface, dark: bool) -> go.Figure:
-    """The loss as a landscape, coloured by the margin: blue is right, orange is fooled."""
-    limit = float(abs(found.margin).max()) or 1.0
+def surface_figure(found: api.Surface, every: Sequence[api.Surface], dark: bool) -> go.Figure:
+    """The loss as a landscape, coloured by the margin (blue right, orange fooled), on scales common to `every`."""
+    limit = max(float(abs(one.margin).max()) for one in every) or 1.0
+    highest = max(float(one.loss.max()) for one in every) * 1.08 or 1.0
     shading = [[0.0, "#1b6f93"], [0.5, "#f2efe9"], [1.0, "#c8540c"]]
     landscape = go.Surface(
         x=found.ticks, y=found.ticks, z=found.loss, surfacecolor=found.margin, cmin=-limit, cmax=limit,
-        colorscale=shading, colorbar={"title": "margin", "thickness": 12, "len": 0.6},
+        colorscale=shading, showscale=False,
         hovertemplate="attack %{x:.1f}, random %{y:.1f}<br>loss %{z:.2f}<extra></extra>",
     )  # fmt: skip
     middle = len(found.ticks) // 2
     one = int(abs(found.ticks - 1).argmin())
+    ink = "#e6edf0" if dark else "#0d161b"
     marks = go.Scatter3d(
         x=[found.ticks[middle], found.ticks[one]], y=[0, 0],
-        z=[found.loss[middle, middle], found.loss[middle, one]],
-        mode="markers+text", text=["image", "attacked"], textposition="top center",
-        marker={"size": 5, "color": "#e6edf0" if dark else "#0d161b"}, hoverinfo="skip", showlegend=False,
+        z=[found.loss[middle, middle] + highest / 40, found.loss[middle, one] + highest / 40],
+        mode="lines+markers+text", text=["image", "attacked"], textposition="top center",
+        textfont={"color": ink, "size": 14}, line={"color": ink, "width": 3, "dash": "dot"},
+        marker={"size": 5, "color": ink}, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
     figure = go.Figure([landscape, marks])
-    axes: dict[str, object] = {f"{axis}axis_title": title for axis, title in zip("xyz", AXES, strict=True)}
-    axes |= {"aspectmode": "cube", "camera_eye": {"x": 1.3, "y": -1.4, "z": 0.8}}
-    axes["camera_center"] = {"z": -0.15}
-    figure.update_layout(height=440, margin={"l": 0, "r": 0, "t": 0, "b": 0}, scene=axes)
+    axes: dict[str, object] = {
+        f"{axis}axis": {"title": {"text": title, "font": {"size": 12}}, "nticks": 5, "tickfont": {"size": 10}}
+        for axis, title in zip("xyz", AXES, strict=True)
+    }
+    axes["zaxis"] = {"title": {"text": "loss"}, "nticks": 5, "tickfont": {"size": 10}, "range": [0, highest]}
+    axes |= {"aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.75}}
+    axes |= {"camera": {"eye": {"x": 1.25, "y": -1.5, "z": 0.85}, "center": {"z": -0.12}}}
+    figure.update_layout(height=400, margin={"l": 8, "r": 8, "t": 0, "b": 0}, scene=axes)
     return figure

@@ -11,6 +11,7 @@ import streamlit as st
 from app import cache, demand
 from app.components.blend import BlendState, Start, blend
 from app.components.copy_link import copy_link
+from app.controls import line_controls
 from app.live import live_card
 from app.payload import MAGNIFY, Shown, Sources, accuracy_at, sources
 from app.selection import (
@@ -18,10 +19,8 @@ from app.selection import (
     DEFAULTS,
     DESIGN_NOTES,
     EPS,
-    HELD,
-    PREFERRED,
     PRESETS,
-    SLIDES,
+    STALE,
     Preset,
     Selection,
     parse_lam,
@@ -49,10 +48,7 @@ def start_of_session(names: list[str]) -> None:
     st.session_state["start"] = Start(0.5 if lam is None else lam, pinned, query.get("layer"))
     stale = stale_values(query, names)
     if stale:
-        which = ", ".join(stale)
-        st.toast(
-            f"This link asks for something that is not here ({which}); the default is shown instead.", duration="long"
-        )
+        st.toast(STALE.format(", ".join(stale)), duration="long")
 
 
 def move(lam: float) -> None:
@@ -88,18 +84,7 @@ def header() -> None:
 def controls(names: list[str]) -> Selection:
     """The control row; every control is a URL parameter."""
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
-    first = names.index(PREFERRED) if PREFERRED in names else 0
-    model = row.selectbox("Checkpoint", names, first, key="model", width=225, bind="query-params")
-    slide = SLIDES[
-        row.segmented_control(
-            "The slider moves", list(SLIDES), default=DEFAULTS["slide"], key="slide", required=True, bind="query-params"
-        )
-    ]
-    key, label = ("ns", "Statistics (NS)") if slide == "ap" else ("ap", "Affine parameters (AP)")
-    options = HELD[slide]
-    held = row.segmented_control(
-        label, list(options), default=DEFAULTS[key], key=key, required=True, bind="query-params"
-    )
+    model, slide, held = line_controls(row, names)
     attack = row.segmented_control(
         "Attack", ATTACKS, default=DEFAULTS["attack"], key="attack", required=True, bind="query-params"
     )
@@ -107,7 +92,7 @@ def controls(names: list[str]) -> Selection:
         "eps", list(EPS), list(EPS).index(DEFAULTS["eps"]), key="eps", width=105, disabled=attack == "none",
         bind="query-params",
     )  # fmt: skip
-    return Selection(model, slide, options[held], attack, EPS[eps])
+    return Selection(model, slide, held, attack, EPS[eps])
 
 
 def change(by: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from engine.attacks import OBJECTIVES, PGD, LogitsFn
+from engine.attacks import APGD, OBJECTIVES, PGD, LogitsFn
 from engine.attacks.aim import target_classes
 from engine.evaluation import crafting_network
 from engine.values import InputError
@@ -54,7 +54,7 @@ class Film:
 
 def film(
     view: nn.Module,
-    attack: PGD,
+    attack: PGD | APGD,
     image: Tensor,
     label: int,
     *,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from engine.attacks import PGD
+from engine.attacks import APGD, PGD
 from engine.cards import Crafting
 from engine.data.base import Progress
 from engine.evaluation import Bench, crafting_network, judged, seeded
@@ -39,7 +39,7 @@ class Transfer:
 def transfer(
     bench: Bench,
     settings: Sequence[NormSetting],
-    attack: PGD,
+    attack: PGD | APGD,
     n: int,
     seed: int,
     progress: Progress | None = None,

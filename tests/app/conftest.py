@@ -13,13 +13,18 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app import cache, demand
+from app import attacking, cache, demand, strength
+from app.attacking import Side
+from app.payload import Shown
 from engine import api
+from engine.values import DUAL_BN
 from tests.app.world import MAIN, write_swept
-from tests.support import write_checkpoint
+from tests.support import dual_resnet, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 Explorer = Callable[..., AppTest]
+ATTACK = api.PGD(api.ThreatModel("Linf", 8 / 255), 3, 2 / 255)
+PAIR = (Side(0.0, "ap@stored:0", DUAL_BN), Side(1.0, "ap@stored:0", DUAL_BN))
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +87,31 @@ def run(at: AppTest) -> AppTest:
     at.run()
     assert not at.exception, at.exception[0].stack_trace
     return at
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures on a click, on few images and points."""
+    monkeypatch.setattr(strength, "N_CURVE", 6)
+    monkeypatch.setattr(strength, "N_DISTANCE", 6)
+    monkeypatch.setattr(strength, "N_QUERIES", 5)
+    monkeypatch.setattr(strength, "LEVELS", (0, 4, 16))
+    monkeypatch.setattr(strength, "STEP_COUNTS", (1, 3))
+    monkeypatch.setattr(strength, "CORNERS", (0.0, 1.0))
+    monkeypatch.setattr(attacking, "N_SURFACE", 5)
+
+
+@pytest.fixture
+def shown() -> Iterator[Shown]:
+    forget_computed()
+    model = dual_resnet().requires_grad_(False)
+    bench = api.Bench(model, api.load_data("shapes", "test", 40), None)
+    card = api.list_cards()[0][-1]
+    yield Shown(card, model, bench, (), {}, {}, {}, "", ())
+    forget_computed()
+
+
+def forget_computed() -> None:
+    cache.results().clear()
+    cache.quick_results().clear()
+    cache.networks_at.clear()

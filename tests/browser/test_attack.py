@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import re
+from pathlib import Path
+
 from playwright.sync_api import Page, expect
 
 from tests.browser.chromium import wait_idle
@@ -56,3 +60,41 @@ def test_controls_stand_in_the_url_and_change_the_film(page: Page) -> None:
     wait_idle(page)
     expect(page.locator(".film h3").first).to_have_text("λ = 0.05")
     assert page.locator(".film .tile").first.evaluate("node => getComputedStyle(node).backgroundImage") != before
+
+
+def test_model_and_attack_are_chosen_on_the_page(page: Page) -> None:
+    visit(page)
+    page.get_by_role("radio", name="FGSM").or_(page.get_by_role("button", name="FGSM")).first.click()
+    page.wait_for_url("**method=FGSM*")
+    expect(page.locator(".film [data-part=frame]")).to_have_text("step 1 of 1", timeout=30_000)
+    page.get_by_label("Checkpoint").first.click()
+    page.keyboard.type("shapes-single")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**model=shapes-single*")
+    expect(page.get_by_text("nothing to move")).to_be_visible(timeout=30_000)
+
+
+def test_a_figure_is_cancelled_and_computed_and_downloaded(page: Page, tmp_path: Path) -> None:
+    visit(page, "/attack?steps=8&look=Distances&ns=clean")
+    compute = page.get_by_role("button", name=re.compile("Compute on"))
+    compute.click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(compute).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+    compute.click()
+    page.get_by_role("button", name="Check a number").click(timeout=90_000)
+    expect(page.get_by_text("python -m engine evaluate shapes-dual-bn --n 64")).to_be_visible()
+    page.keyboard.press("Escape")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Data (CSV)").last.click()
+    download.value.save_as(tmp_path / "distances.csv")
+    rows = list(csv.DictReader((tmp_path / "distances.csv").read_text().splitlines()))
+    assert [row["image"] for row in rows] == [str(index) for index in range(64)] * 2
+    assert all(float(row["smallest_eps_255"]) >= 0 for row in rows)
+
+
+def test_a_link_with_nonsense_still_opens(page: Page) -> None:
+    page.goto("/attack?steps=999&picture=9999&left=7&eps=abc&loss=x&model=nope")
+    expect(page.get_by_test_id("stToast")).to_contain_text("asks for something that is not here", timeout=60_000)
+    page.locator(RANGE).wait_for(timeout=60_000)
+    expect(page.get_by_test_id("stException")).to_have_count(0)

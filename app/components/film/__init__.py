@@ -1,6 +1,6 @@
 """The film component: one attack on one image, step by step, at two settings side by side, wholly in the browser.
 
-    film(FilmPayload(panes=(pane_a, pane_b), sheet=data_uri, ...), key="film")
+    film(FilmPayload(panes=(pane_a, pane_b), side=32, ...), key="film")
 
 Nothing is sent back: playing, pausing and scrubbing happen in the browser.
 """
@@ -19,24 +19,25 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """One setting. confidence: [frame][class] in [0, 1]; loss, margin: [frame]; above 0 the margin says fooled."""
+    """One setting. confidence: [frame][class] in [0, 1]; loss, margin: [frame]; above 0 the margin says fooled.
+
+    `sheet`: data URI of a PNG with a frame a column and the rows image, difference, sign, spectrum.
+    """
 
     name: str
     confidence: Sequence[Sequence[float]]
     loss: Sequence[float]
     margin: Sequence[float]
+    sheet: str
 
 
 @dataclass(frozen=True, slots=True)
 class FilmPayload:
-    """`sheet`: data URI of a PNG with a frame a column and, for every pane, the rows image, difference, spectrum.
-
-    `side`: pixels of a tile; every tile repeats its border once around itself, so that enlarging never shows its
-    neighbour. `frames` names the columns.
+    """`side`: pixels of a tile; every tile repeats its border once around itself, so that enlarging never shows its
+    neighbour. `frames` names the columns of the sheets.
     """
 
     panes: Sequence[Pane]
-    sheet: str
     side: int
     frames: Sequence[str]
     classes: Sequence[str]

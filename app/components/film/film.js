@@ -3,7 +3,7 @@
 
 const FRAME = 50; // milliseconds: 20 frames a second
 const EDGE = 1; // as in the sheet: pixels repeated around a tile
-const ROWS = [["image", "attacked image"], ["difference", "difference"], ["spectrum", "its frequencies"]];
+const ROWS = [["image", "attacked image"], ["difference", "difference"], ["sign", "its sign"], ["spectrum", "its frequencies"]];
 const films = new WeakMap();
 
 class Film {
@@ -28,20 +28,18 @@ class Film {
     this.last = data.frames.length - 1;
     this.range.max = this.last;
     const cell = data.side + 2 * EDGE;
-    const rows = ROWS.length * data.panes.length;
     this.place = (at, n) => `${(100 * (at * cell + EDGE)) / (n * cell - data.side)}%`;
-    this.rows = rows;
-    this.root.style.setProperty("--sheet", `url("${data.sheet}")`);
-    this.root.style.setProperty("--size", [data.frames.length, rows].map((n) => `${(100 * n * cell) / data.side}%`).join(" "));
-    this.panes = data.panes.map((pane, index) => this.pane(pane, index));
+    this.root.style.setProperty("--size", [data.frames.length, ROWS.length].map((n) => `${(100 * n * cell) / data.side}%`).join(" "));
+    this.panes = data.panes.map((pane) => this.pane(pane));
     this.part("panes").replaceChildren(...this.panes.map((pane) => pane.box));
     this.drawCharts();
     this.show(this.last);
     this.playLabel();
   }
 
-  pane(pane, index) {
+  pane(pane) {
     const box = make("section", "pane");
+    box.style.setProperty("--sheet", `url("${pane.sheet}")`);
     const [verdict, tiles, classes] = [make("p", "verdict"), make("div", "tiles"), make("div", "classes")];
     const pictures = ROWS.map(([kind, title]) => {
       const figure = make("span");
@@ -59,7 +57,7 @@ class Film {
       return { bar, share };
     });
     box.append(make("h3", "", pane.name), verdict, tiles, classes);
-    return { box, verdict, pictures, bars, index, pane };
+    return { box, verdict, pictures, bars, pane };
   }
 
   show(frame) {
@@ -69,15 +67,15 @@ class Film {
     this.range.setAttribute("aria-valuetext", name);
     this.root.dataset.frame = this.frame;
     write(this.part("frame"), name);
-    for (const { verdict, pictures, bars, index, pane } of this.panes) {
+    for (const { verdict, pictures, bars, pane } of this.panes) {
       const shares = pane.confidence[this.frame];
       const best = shares.indexOf(Math.max(...shares));
       const right = best === this.data.label;
       verdict.dataset.right = right;
-      write(verdict, `${right ? "✓" : "✗"} ${this.data.classes[best]}, ${percent(shares[best], 0)} sure`);
+      const truth = right ? "" : ` · truth: ${this.data.classes[this.data.label]}`;
+      write(verdict, `${right ? "✓" : "✗"} ${this.data.classes[best]}, ${percent(shares[best], 0)} sure${truth}`);
       pictures.forEach((tile, row) => {
-        const at = index * ROWS.length + row;
-        tile.style.backgroundPosition = `${this.place(this.frame, this.data.frames.length)} ${this.place(at, this.rows)}`;
+        tile.style.backgroundPosition = `${this.place(this.frame, this.data.frames.length)} ${this.place(row, ROWS.length)}`;
       });
       bars.forEach(({ bar, share }, k) => {
         bar.style.backgroundSize = `${(100 * shares[k]).toFixed(1)}% 100%`;

@@ -1,0 +1,65 @@
+"""Figures that take a while: drawn if some visitor had them computed, else offered; each with what makes it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app.cache import remember, results
+from app.jobs import working
+from app.payload import Shown
+from app.strength import Asked, Progress
+from engine import api
+
+Compute = Callable[[api.Bench, Asked, Progress], pd.DataFrame]
+
+
+def rows_of(shown: Shown, wanted: Sequence[Asked], compute: Compute, n: int) -> pd.DataFrame | None:
+    """The rows of all that is there, and for the rest a button, progress, and a way out."""
+    assert shown.bench is not None
+    there: dict[Asked, pd.DataFrame | None] = {asked: results().get(asked) for asked in wanted}
+    missing = [asked for asked, rows in there.items() if rows is None]
+    kind = wanted[0].kind
+    if missing and st.button(f"Compute on {n} images", key=f"go_{kind}", icon=":material/play_arrow:"):
+        st.button("Cancel", key=f"cancel_{kind}", icon=":material/stop:")
+        for number, asked in enumerate(missing, start=1):
+            text = asked.attack.label + (f" ({number} of {len(missing)})" if len(missing) > 1 else "")
+            with working(f"{text} ...") as progress:
+                # A visitor who asked for the same may have held the slot until now.
+                if results().get(asked) is None:
+                    remember(asked, compute(shown.bench, asked, progress))
+        st.rerun()
+    found = [rows for rows in there.values() if rows is not None]
+    return pd.concat(found, ignore_index=True) if found else None
+
+
+def provenance(shown: Shown, n: int, attack: str) -> str:
+    """What every figure says about itself."""
+    assert shown.bench is not None
+    test = shown.bench.test
+    return (
+        f"First {n} {test.name} {test.split} images · 95 % intervals · {attack} · seed {api.SEED} · "
+        f"weights {shown.card.weights_sha256[:8]}"
+    )
+
+
+def footer(shown: Shown, rows: pd.DataFrame, kind: str, checked: str, command: str) -> None:
+    """The table as CSV, and the command that makes one of its numbers again."""
+    assert shown.bench is not None
+    row = st.container(horizontal=True, gap="small")
+    with row.popover("Check a number", icon=":material/terminal:"):
+        st.markdown(checked)
+        st.code(command + (" --unofficial" if shown.bench.test.note else ""), "sh", wrap_lines=True)
+        st.caption("The CSV has such a command in every row.")
+    download(row, lambda: rows, f"{shown.card.name}-{kind}.csv")
+
+
+def download(row: DeltaGenerator, rows: Callable[[], pd.DataFrame], file_name: str) -> None:
+    """The button; the file is made when it is pressed."""
+    row.download_button(
+        "Data (CSV)", lambda: rows().to_csv(index=False), file_name, "text/csv", key=f"csv_{file_name}",
+        on_click="ignore", icon=":material/table:",
+    )  # fmt: skip
