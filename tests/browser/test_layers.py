@@ -67,9 +67,9 @@ def test_an_override_is_judged_stands_in_the_link_and_is_reset(page: Page) -> No
     assert "-" in robust.get_by_test_id("stMetricDelta").inner_text()  # measured: about 20 points fewer than all alike
     page.reload()
     page.get_by_text("--layer blocks.1.bn1=0").wait_for(timeout=60_000)
-    expect(page.locator(".mix output").nth(3)).to_have_text("0.00")
+    expect(page.locator(".mix output").nth(3)).to_have_text("0.00", timeout=60_000)
     page.get_by_role("button", name="Reset").click()
-    expect(page.locator(".mix output").nth(3)).to_have_text("1.00")
+    expect(page.locator(".mix output").nth(3)).to_have_text("1.00", timeout=30_000)
     wait_idle(page)
     assert "mix=" not in page.url
 
