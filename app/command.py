@@ -19,7 +19,9 @@ def evaluate_command(checkpoint: str, record: api.EvalRecord, *flags: str) -> st
     words += [f"--ap {record.setting.affine:g}", f"--ns {_statistics(record.setting)}", *_attack(record.attack)]
     crafted = record.attack_setting
     if crafted is not None and not record.white_box:
-        words += [f"--craft-ap {crafted.affine:g}", f"--craft-ns {_statistics(crafted)}"]
+        several = (crafted,) if isinstance(crafted, api.NormSetting) else crafted
+        words.append(f"--craft-ap {','.join(f'{one.affine:g}' for one in several)}")
+        words.append(f"--craft-ns {','.join(_statistics(one) for one in several)}")
     if record.seed != api.SEED:
         words.append(f"--seed {record.seed}")
     return " ".join([*words, *flags])

@@ -78,7 +78,7 @@ METRICS = {"standardised": "relative", "paired": "channel by channel", "w1": "W1
 MEANING = {
     "standardised": "shift of μ in units of σ, and |log| of the ratio of both σ; averaged over channels",
     "paired": "|difference| of each channel with itself, averaged; layers with large values weigh more",
-    "w1": "as the paper: Wasserstein distance over a layer's channels, each side sorted: blind to which is which",
+    "w1": "as the paper: Wasserstein distance over channels, each side sorted: blind to which channel is which",
 }
 
 

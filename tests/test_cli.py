@@ -13,7 +13,7 @@ import torch
 from engine import api
 from engine.__main__ import main
 from engine.cli import models
-from engine.values import SINGLE, NormSetting, Stored
+from engine.values import SINGLE, LayerMix, NormSetting, Reestimated, Stored
 from tests.support import write_checkpoint
 
 Run = Callable[..., dict[str, Any]]
@@ -125,6 +125,14 @@ def test_evaluate_clean(run: Run, root: Path) -> None:
     assert NormSetting.from_json(value["setting"]) == setting
     assert value["attack"] is value["attack_setting"] is None
     assert value["data_sha256"] == api.load_data("shapes", "test", 8).checksum
+
+
+def test_evaluate_a_mix_of_layers(run: Run, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = [*EVALUATE[:-3], "clean:64", "--attack", "none", "--layer", "bn=0", "--layer", "blocks.1.bn1=1/4"]
+    setting = NormSetting(0.5, Reestimated("clean", 64), (("bn", LayerMix(0.0)), ("blocks.1.bn1", LayerMix(0.25))))
+    assert run(*line)["setting"] == setting.as_json()
+    assert main([*EVALUATE, "--layer", "bn", "--root", str(root)]) == 2
+    assert "'' is not a number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def depth_chart(rows: pd.DataFrame, title: str, selected: int, stored: bool) -> 
 
     rows: depth, layer, source, value, low, high.
     """
-    rows = rows if stored else rows[rows["source"] != STORED]
+    rows = rows if stored else rows.query("source != @STORED")
     order = [name for name in COLOURS if name in set(rows["source"])]
     scale = alt.Scale(domain=order, range=[COLOURS[name] for name in order])
     base = alt.Chart(rows).encode(
