@@ -127,7 +127,7 @@ def side_by_side(shown: Shown, views: list[View], unit: str) -> None:
     ends = f"to ±{limits[0]:.2g} {unit}" if shared else "as far as stands below each map"
     left.image(
         attribution.legend(dark), width="stretch", alt="Colours of the maps, from purple over pale to green",
-        caption=f"← purple: against the class · pale: no matter · green: for it →, {ends}",
+        caption=f"← purple: against the class · middle: no matter · green: for it →, {ends}",
     )  # fmt: skip
     for start, column in zip((0, 2), st.columns(2, gap="large"), strict=True):
         lam = views[start].setting.affine
@@ -263,6 +263,8 @@ def page() -> None:
     if shown.bench is None:
         st.info(shown.problem, icon=":material/image_not_supported:")
         return
+    for note in shown.notes:
+        st.caption(f":material/warning: {note}")
     if shown.card.design in DESIGN_NOTES:
         st.markdown(f":material/info: {DESIGN_NOTES[shown.card.design]}")
     test, sha = shown.bench.test, shown.card.weights_sha256
