@@ -7,12 +7,12 @@ Usage::
 A new experiment is a module with an `EXPERIMENT` and a line in `_MODULES`.
 """
 
-from engine.experiments import puzzle
+from engine.experiments import affine_only, affine_path, puzzle, router, transplant
 from engine.experiments.base import Chart, Experiment, Finding, Outcome, Prediction, Table, Verdict
 from engine.experiments.family import Family, families
 from engine.experiments.store import finding_path, load_finding, load_findings, save_finding
 
-_MODULES = (puzzle,)
+_MODULES = (puzzle, affine_only, transplant, affine_path, router)
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 
 __all__ = [
