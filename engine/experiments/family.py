@@ -12,7 +12,7 @@ image are kept while the family lives, so that experiments run one after another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from engine.attacks import Attack
 from engine.cards import EvalRecord, ModelCard
 from engine.data.base import ImageSet, Progress
 from engine.evaluation import Bench
+from engine.sources import Sample, Source, take_sample
 from engine.sweep import MAIN_EPS, canonical, load_sweep, sweep_header
 from engine.values import Branch, InputError, NormSetting, branch_setting, eps_label
 
@@ -66,6 +67,7 @@ class Family:
     root: Path
     _benches: dict[tuple[str, int], Bench] = field(default_factory=dict[tuple[str, int], Bench])
     _correct: dict[tuple[object, ...], Tensor] = field(default_factory=dict[tuple[object, ...], Tensor])
+    _samples: dict[tuple[object, ...], Sample] = field(default_factory=dict[tuple[object, ...], Sample])
     _records: dict[str, list[EvalRecord]] = field(default_factory=dict[str, list[EvalRecord]])
 
     def missing(self, *roles: str) -> str:
@@ -94,17 +96,19 @@ class Family:
         self,
         role: str,
         setting: NormSetting,
-        attack: Attack | None,
+        attacks: Sequence[Attack | None],
         n: int,
         seed: int,
         progress: Progress | None = None,
-    ) -> Tensor:
-        """Which of the first n images are right, bool (n,), white-box; kept for the next experiment."""
+    ) -> list[Tensor]:
+        """For each attack, which of the first n images are right, bool (n,), white-box; kept for later experiments."""
         setting = canonical(setting, self.members[role].norm_design)
-        key = (role, setting, attack, n, seed)
-        if key not in self._correct:
-            self._correct[key] = next(self.bench(role, n).correct(setting, [attack], n, seed, progress=progress))
-        return self._correct[key]
+        new = [attack for attack in attacks if (role, setting, attack, n, seed) not in self._correct]
+        if new:
+            found = self.bench(role, n).correct(setting, new, n, seed, progress=progress)
+            for attack, right in zip(new, found, strict=True):
+                self._correct[role, setting, attack, n, seed] = right
+        return [self._correct[role, setting, attack, n, seed] for attack in attacks]
 
     def record(
         self,
@@ -120,8 +124,24 @@ class Family:
         for known in self._known(role):
             if known.n >= n and (known.setting, known.attack, known.seed) == (wanted, attack, seed):
                 return known
-        kept = self.correct(role, wanted, attack, n, seed, progress)
+        (kept,) = self.correct(role, wanted, [attack], n, seed, progress)
         return EvalRecord(wanted, attack, None if attack is None else wanted, n, int(kept.sum()), seed)
+
+    def sample(
+        self,
+        role: str,
+        setting: NormSetting,
+        sources: tuple[Source, ...],
+        n: int,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> Sample:
+        """Feature statistics and accuracy of the sources at a setting; kept for the next experiment."""
+        key = (role, setting, sources, n, seed)
+        if key not in self._samples:
+            needed = 2 * n if any(source.second for source in sources) else n
+            self._samples[key] = take_sample(self.bench(role, needed), setting, sources, n, seed, progress)
+        return self._samples[key]
 
     def _known(self, role: str) -> list[EvalRecord]:
         """White-box records of the card and the sweep that rest on these weights and images, most images first."""

@@ -31,8 +31,8 @@ class TrainConfig:
     steps, then rises linearly and is reached at `eps_full` (from scratch at full eps little is learned).
     step_size = step_ratio * eps at every moment.
 
-    only "affine" trains the AP that the loss reaches and nothing else, from the checkpoint `warm_start` (a single-BN one
-    is doubled); a branch's own NS follow its images, shared NS stay as they are, so that the other branch does too.
+    only "affine" trains the AP that the loss reaches and nothing else, from the checkpoint `warm_start` (where that has
+    a single BN it is doubled); a branch's own NS follow its images, shared NS stay as they are for the other's sake.
     """
 
     name: str
