@@ -37,10 +37,10 @@ def setting_at(lam: float) -> NormSetting:
 
 
 def above_chord(losses: Tensor) -> Tensor:
-    """(b, t) losses at equal steps along a path -> (b,): the most that one lies above the line between its ends."""
+    """(b, t) losses at equal steps along a path -> (b,): the most that an inner one lies above the line of the ends."""
     t = torch.linspace(0, 1, losses.shape[1], dtype=losses.dtype)
     chord = losses[:, :1] * (1 - t) + losses[:, -1:] * t
-    return (losses - chord).amax(1)
+    return (losses - chord)[:, 1:-1].amax(1)
 
 
 def least_curvature(losses: Tensor) -> Tensor:
@@ -89,9 +89,11 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         steps.done()
     barrier, barriers = barrier_rows(found, seed)
     parts: list[tuple[str | float, ...]] = []
+    robust: dict[str, Tensor] = {}
     for name, affine in PARTS.items():
         other = Bench(recomposed(bench.model, affine), bench.test, bench.calibration)
         one = per_image(other.view(setting_at(1.0)), attack, other, n, seed, steps.inside)
+        robust[name] = one.right[:, 1]
         for column, kind in enumerate(KINDS):
             error = calibration_error(one.confidence[:, column], one.right[:, column], seed).value
             parts.append((name, kind, *accuracy(one.right[:, column]).cells, error))
@@ -101,12 +103,15 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
     cleaner = paired(ends[-0.25].right[:, 0], ends[0.0].right[:, 0], seed)
     tables = along(found, seed)
     errors = {kind: [row[2] for row in tables[2].rows if row[0] == 1.0 and row[1] == kind][0] for kind in KINDS}
+    halves = {name: accuracy(right) for name, right in robust.items()}
     sentence = (
-        f"Between both AP the clean loss rises above the straight line by at most {barriers['clean'].plain} nats, the "
-        f"attacked one by {barriers['attacked'].plain}. A quarter beyond the adversarial AP changes the robust "
-        f"accuracy by {further.points}, a quarter beyond the clean AP the clean accuracy by {cleaner.points}. At the "
-        f"adversarial AP the calibration error is {errors['clean']:.3f} on clean and {errors['attacked']:.3f} on "
-        "attacked images."
+        f"Between both AP the clean loss lies at most {barriers['clean'].plain} nats above the straight line (a minus: "
+        f"below it all the way), the attacked one {barriers['attacked'].plain}. A quarter beyond the adversarial AP "
+        f"changes the robust accuracy by {further.points}, a quarter beyond the clean AP the clean accuracy by "
+        f"{cleaner.points}. Of the halves, the adversarial biases with clean weights are right on "
+        f"{halves['clean weight, adversarial bias'].percent} under attack, the adversarial weights with clean biases "
+        f"on {halves['adversarial weight, clean bias'].percent}. At the adversarial AP the calibration error is "
+        f"{errors['clean']:.3f} on clean and {errors['attacked']:.3f} on attacked images."
     )
     return Outcome(
         together(below(barriers[name], MARGIN) for name in KINDS),
@@ -114,7 +119,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         f"{attack.label}, every image through all steps",
         (
             f"The loss is known at {len(INSIDE)} points between the AP; a narrower barrier would be missed.",
-            "A barrier is a largest value, never below 0, and so is biased upwards; so is a small calibration error.",
+            "A barrier is a largest value and so biased upwards; so is a small calibration error.",
             "Verdicts under attack are those of the last step, so a few images more count as right than with the "
             "attack that stops at success.",
         ),
@@ -123,7 +128,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
             *tables,
             table(
                 "barriers",
-                f"Most that the loss lies above the chord between lambda 0 and 1, and its smallest second difference "
+                f"Most that the loss lies above the chord inside lambda 0 to 1, and its smallest second difference "
                 f"(steps of {STEP:g}), in nats.",
                 ("loss", "measure", "value", "low", "high"),
                 barrier,
