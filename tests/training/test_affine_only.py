@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ def test_a_single_bn_checkpoint_starts_both_branches_of_any_design(tmp_path: Pat
     save_checkpoint(tmp_path / "a", dual_resnet(), card_for("a", DESIGNS["dual-bn"]))
     with pytest.raises(api.InputError, match="another architecture, design or classes"):
         initial_network(config(**ONLY | {"design": "dual-ap"}), 10, tmp_path)
+
+
+def test_the_card_says_what_it_learned() -> None:
+    card = replace(card_for("a", SINGLE), config=config(**ONLY).as_json())
+    assert card.learned_from == "clean: AP alone, from a"
 
 
 @pytest.mark.parametrize(
