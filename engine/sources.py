@@ -5,7 +5,8 @@ Usage::
     attacked = Source("adv", calibration_attack(8 / 255))
     sample = take_sample(bench, setting, (CLEAN, attacked, NULL), n=512, seed=0)
     sample.correct["adv"].float().mean()
-    gaps = distances("w1 mean", sample.moments["clean"], sample.moments["adv"], counts)     # (r, layers)
+    clean, adv = (resampled(sample.moments[source], counts) for source in ("clean", "adv"))
+    gaps = distances("w1 mean", clean, adv)                 # (r, layers)
 
 In the paper's notation NS_x^y, x is the source and y the AP of the setting; `notation` writes it.
 """
@@ -25,6 +26,8 @@ from engine.features import DISTANCES, ImageMoments, Recorder
 from engine.values import InputError, NormSetting
 
 LayerMoments = Mapping[str, ImageMoments]
+Drawn = list[tuple[Tensor, Tensor]]
+"""(mean, sigma) of every layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,16 @@ class Sample:
         return tuple(next(iter(self.moments.values())))
 
 
-def distances(distance: str, a: LayerMoments, b: LayerMoments, counts: Tensor) -> Tensor:
-    """(r, layers): a distance of engine.features, mean over channels, images of both resampled by counts (r, n)."""
-    columns: list[Tensor] = []
-    for layer, moments in a.items():
-        (mean_a, var_a), (mean_b, var_b) = moments.resampled(counts), b[layer].resampled(counts)
-        columns.append(DISTANCES[distance](mean_a, var_a.sqrt(), mean_b, var_b.sqrt()).nanmean(-1))
-    return torch.stack(columns, 1).nan_to_num(0.0)
+def resampled(moments: LayerMoments, counts: Tensor) -> Drawn:
+    """(mean, sigma), each (r, c), of every layer with images drawn by counts (r, n); see `ImageMoments.resampled`."""
+    found = (images.resampled(counts) for images in moments.values())
+    return [(mean, var.sqrt()) for mean, var in found]
+
+
+def distances(distance: str, a: Drawn, b: Drawn) -> Tensor:
+    """(r, layers): a distance of engine.features, mean over channels, between two sources drawn by the same counts."""
+    sides = zip(a, b, strict=True)
+    return torch.stack([DISTANCES[distance](*one, *other).nanmean(-1) for one, other in sides], 1).nan_to_num(0.0)
 
 
 def take_sample(

@@ -9,10 +9,10 @@ from engine.data.base import Progress
 from engine.experiments.base import Cell, Chart, Experiment, Outcome, Prediction, Steps, table
 from engine.experiments.family import Family
 from engine.experiments.intervals import Estimate, above, resamples, together
-from engine.experiments.layers import BIAS, N_IMAGES, by_branch, layer_rows, over_layers, ratio
+from engine.experiments.layers import BIAS, N_BOOT, N_IMAGES, by_branch, layer_rows, over_layers, ratio
 from engine.features import stored_gaps
 from engine.norm import dual_layers
-from engine.sources import Sample, distances, notation
+from engine.sources import Sample, distances, notation, resampled
 from engine.values import Branch, branch_setting
 
 SMALLER, FAR_SMALLER, N_CHANNELS = 2, 10, 20
@@ -28,7 +28,8 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         sources = by_branch(eps, branch)
         samples[branch] = family.sample("dual-bn", branch_setting(branch), sources, n, seed, steps.inside)
         steps.done()
-    model, counts = family.bench("dual-bn", n).model, resamples(n, seed)
+    model, counts = family.bench("dual-bn", n).model, resamples(n, seed, N_BOOT)
+    drawn = {b: {name: resampled(m, counts) for name, m in sample.moments.items()} for b, sample in samples.items()}
     layers = samples[Branch.ADV].layers
     found = {gap.layer: gap for gap in stored_gaps(model)}
     stored = {
@@ -40,11 +41,11 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
     means: list[tuple[Cell, ...]] = []
     for statistic, metric in STATISTICS:
         curves: dict[str, Tensor] = {"stored NS, each branch its own AP": stored[statistic].expand(len(counts), -1)}
-        ends = [samples[branch].moments["clean"] for branch in (Branch.CLEAN, Branch.ADV)]
-        curves["clean images, AP exchanged"] = distances(metric, *ends, counts)
+        ends = (drawn[branch]["clean"] for branch in Branch)
+        curves["clean images, AP exchanged"] = distances(metric, *ends)
         for branch, name in ((Branch.ADV, "adversarial"), (Branch.CLEAN, "clean")):
-            moments = samples[branch].moments
-            gaps = curves[f"{name} AP for both"] = distances(metric, moments["clean"], moments["adv"], counts)
+            gaps = distances(metric, drawn[branch]["clean"], drawn[branch]["adv"])
+            curves[f"{name} AP for both"] = gaps
             ratios[statistic, name] = ratio(stored[statistic], gaps)
         for name, draws in curves.items():
             rows += [(statistic, name, *row) for row in layer_rows(draws, layers)]

@@ -13,14 +13,14 @@ image are kept while the family lives, so that experiments run one after another
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from engine.attacks import Attack
 from engine.cards import EvalRecord, ModelCard
-from engine.data.base import ImageSet, Progress
+from engine.data.base import ImageSet, Progress, checksum
 from engine.evaluation import Bench
 from engine.sources import Sample, Source, take_sample
 from engine.sweep import MAIN_EPS, canonical, load_sweep, sweep_header
@@ -65,7 +65,7 @@ class Family:
     members: dict[str, ModelCard]
     open_member: Opener
     root: Path
-    _benches: dict[tuple[str, int], Bench] = field(default_factory=dict[tuple[str, int], Bench])
+    _benches: dict[str, Bench] = field(default_factory=dict[str, Bench])
     _correct: dict[tuple[object, ...], Tensor] = field(default_factory=dict[tuple[object, ...], Tensor])
     _samples: dict[tuple[object, ...], Sample] = field(default_factory=dict[tuple[object, ...], Sample])
     _records: dict[str, list[EvalRecord]] = field(default_factory=dict[str, list[EvalRecord]])
@@ -76,17 +76,18 @@ class Family:
         return f"The family {self.name} has no {' and no '.join(absent)} network here yet." if absent else ""
 
     def bench(self, role: str, n: int) -> Bench:
-        """The member on its first n held-out images."""
+        """The member on at least its first n held-out images."""
         if role not in self.members:
             raise InputError(self.missing(role))
-        key = (role, n)
-        if key not in self._benches:
-            self._benches[key] = self.open_member(self.members[role].name, n)
-        return self._benches[key]
+        if role not in self._benches or len(self._benches[role].test) < n:
+            self._benches[role] = self.open_member(self.members[role].name, n)
+        return self._benches[role]
 
     def images(self, n: int) -> ImageSet:
         """The first n held-out images, the same for all members."""
-        return self.bench(next(iter(self.members)), n).test
+        whole = self.bench(next(iter(self.members)), n).test
+        images, labels = whole.images[:n], whole.labels[:n]
+        return replace(whole, images=images, labels=labels, checksum=checksum(images, labels))
 
     def eps(self, role: str) -> float:
         """What the member was trained against; the family's common eps for one that was trained on clean images."""

@@ -95,7 +95,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         (
             Chart(
                 *("grid", "grid", "NS", "value", "normalization statistics", "images right"),
-                "Stored NS belong to their own branch's AP, re-estimated ones (clean, adv, noise, mix) to the AP in use.",
+                "Stored NS belong to their own branch's AP, re-estimated ones to the AP in use.",
                 *("low", "high", "AP", "accuracy"),
                 percent=True,
             ),

@@ -69,8 +69,10 @@ def _p5(family: Family, gaps: dict[tuple[str, str, str], Estimate]) -> Predictio
         near.value - far.value + ((near.high - near.value) ** 2 + (far.value - far.low) ** 2) ** 0.5,
     )
     equal = [within(gaps["dual-ap", "dual-bn", eps], MARGIN) for eps in ("", EPS_16)]
-    closer = above(change, 0)  # dual NS trails dual BN, so that nearer means less far below
-    sentence = f"From eps 8/255 to 16/255 dual NS moves {change.points} nearer to dual BN."
+    closer = above(change, 0)  # dual NS trails dual BN: closer is less far below
+    sentence = (
+        f"From dual BN dual NS is {near.points} at eps 8/255 and {far.points} at 16/255, {change.points} between."
+    )
     return Prediction("p5", P5, together([*equal, closer]), sentence)
 
 

@@ -10,9 +10,9 @@ from engine.data.base import Progress
 from engine.experiments.base import Cell, Chart, Experiment, Outcome, Steps, table
 from engine.experiments.family import Family
 from engine.experiments.intervals import above, resamples, together
-from engine.experiments.layers import BIAS, METRICS, N_IMAGES, by_branch, layer_rows, over_layers, ratio
+from engine.experiments.layers import BIAS, METRICS, N_BOOT, N_IMAGES, by_branch, layer_rows, over_layers, ratio
 from engine.features import affine_distances
-from engine.sources import distances
+from engine.sources import distances, resampled
 from engine.values import Branch, branch_setting
 
 FAR = 10
@@ -24,8 +24,9 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
     setting, sources = branch_setting(Branch.ADV), by_branch(family.eps("dual-bn"), Branch.ADV)
     sample = family.sample("dual-bn", setting, sources, n, seed, steps.inside)
     steps.done()
-    counts, layers = resamples(n, seed), sample.layers
-    draws = {m: distances(m, sample.moments["clean"], sample.moments["adv"], counts) for m in METRICS}
+    counts, layers = resamples(n, seed, N_BOOT), sample.layers
+    clean, adv = (resampled(sample.moments[source], counts) for source in ("clean", "adv"))
+    draws = {m: distances(m, clean, adv) for m in METRICS}
     affine: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in affine_distances(family.bench("dual-bn", n).model):
         affine[row.half, "w1"].append(row.w1)
@@ -73,8 +74,8 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         "PGD-10 through the adversarial branch",
         (
             BIAS,
-            "AP and NS have different units, so their ratio depends on the scale of the activations; shift, log ratio and "
-            "KL do not.",
+            "AP and NS have different units, so their ratio depends on the scale of the activations; shift, log ratio "
+            "and KL do not.",
             "W1 sorts the channels: it does not see two channels that change places; the paired distances do.",
         ),
         (),
@@ -91,7 +92,8 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
 EXPERIMENT = Experiment(
     "E4",
     "Distances layer by layer",
-    f"In W1 the AP of the two branches differ over {FAR} times more than NS of clean and attacked images do at equal AP.",
+    f"In W1 the AP of the two branches differ over {FAR} times more than the NS of clean and attacked images do at "
+    "equal AP.",
     compute,
     needs=("dual-bn",),
 )

@@ -2,8 +2,7 @@
 
 Usage::
 
-    gaps = by_layer("w1 mean", sample.moments["clean"], sample.moments["adv"], counts)       # (1 + b, layers)
-    rows = layer_rows(gaps, layers)                                                          # (layer, value, low, high)
+    rows = layer_rows(distances("w1 mean", clean, adv), layers)         # (layer, value, low, high)
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from engine.experiments.intervals import Estimate, spread
 from engine.sources import CLEAN, Source
 from engine.values import Branch, branch_setting
 
-N_IMAGES = 256
+N_IMAGES, N_BOOT = 256, 500
 """Images behind feature statistics (the paper's figures rest on 128)."""
 METRICS = ("w1 mean", "w1 sigma", "paired mean", "paired sigma", "shift", "log ratio", "w2", "kl")
 BIAS = (

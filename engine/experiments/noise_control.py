@@ -11,10 +11,10 @@ from engine.data.base import Progress
 from engine.experiments.base import Cell, Chart, Experiment, Outcome, Prediction, Steps, table
 from engine.experiments.family import Family
 from engine.experiments.intervals import Estimate, above, bootstrap, resamples, spread, together, within
-from engine.experiments.layers import BIAS, N_IMAGES, attacked, layer_rows, over_layers
+from engine.experiments.layers import BIAS, N_BOOT, N_IMAGES, attacked, layer_rows, over_layers
 from engine.features import DISTANCES
 from engine.norm import dual_layers
-from engine.sources import CLEAN, NULL, Sample, Source, distances
+from engine.sources import CLEAN, NULL, Sample, Source, distances, resampled
 from engine.values import Branch, ThreatModel, branch_setting, eps_label, wilson
 
 FACTOR, COST = 2, 0.2
@@ -32,7 +32,7 @@ def sources(eps: float) -> tuple[Source, ...]:
 
 def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Outcome:
     n, levels = min(n, N_IMAGES), (family.eps("standard"), 2 * family.eps("standard"))
-    steps, counts = Steps(len(levels), progress), resamples(n, seed)
+    steps, counts = Steps(len(levels), progress), resamples(n, seed, N_BOOT)
     gaps: list[tuple[Cell, ...]] = []
     means: list[tuple[Cell, ...]] = []
     shares: list[tuple[Cell, ...]] = []
@@ -41,10 +41,12 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
     for eps in levels:
         label = eps_label(eps)
         sample = family.sample("standard", branch_setting(Branch.ADV), sources(eps), n, seed, steps.inside)
+        sides = {source: resampled(moments, counts) for source, moments in sample.moments.items()}
         drawn = {
-            (metric, source): distances(metric, sample.moments["clean"], sample.moments[source], counts)
+            (metric, source): distances(metric, sides["clean"], side)
             for metric in METRICS
-            for source in list(sample.moments)[1:]
+            for source, side in sides.items()
+            if source != "clean"
         }
         for (metric, source), draws in drawn.items():
             gaps += [(label, metric, source, *row) for row in layer_rows(draws, sample.layers)]
@@ -69,8 +71,8 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         f"PGD-10 at {main} and at {eps_label(levels[1])}, white-box",
         (
             BIAS,
-            "Noise is drawn within eps and clipped to [0, 1]; the paper's is not clipped. Its reference are the stored NS "
-            "(rows 'to stored NS'), whose offset both curves share; ours are the same images, clean.",
+            "Noise is drawn within eps and clipped to [0, 1]; the paper's is not clipped. The paper compares with the "
+            "stored NS (rows 'to stored NS'), whose offset both curves share; we compare with the same images, clean.",
         ),
         (Prediction("p4", P4, equal, f"Attack over noise at eps {main}: {said}."),),
         (

@@ -70,7 +70,7 @@ DISTANCES: dict[str, Distance] = {
 }
 """w1: the paper's, channels sorted; paired: |b - a| channel by channel, never below w1; shift: |mean_b - mean_a| /
 sigma_a; log ratio: |log(sigma_b / sigma_a)|; w2, kl: 2-Wasserstein distance and KL(b || a) in nats of two Gaussians
-with these moments. All but w1 compare a channel with itself; shift, log ratio and kl have no unit, so layers compare."""
+with these moments. All but w1 compare a channel with itself; shift, log ratio and kl have no unit: layers compare."""
 
 
 @dataclass(frozen=True, slots=True)
