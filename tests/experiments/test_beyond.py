@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from engine.attacks import PGD
+from engine.attacks import PGD, LogitsFn
 from engine.evaluation import crafting_network
 from engine.experiments.affine_only import clipped
 from engine.experiments.affine_path import above_chord, barrier_rows, least_curvature
@@ -127,6 +128,22 @@ def test_each_image_is_measured_as_the_bench_judges_it() -> None:
     assert 0 < robust.sum() < clean.sum()  # linear: the start does not matter once eps is travelled
     assert abs(int(found.right[:, 1].sum() - robust.sum())) <= 2
     assert paired(clean, robust, 0).value == pytest.approx(float((clean.double() - robust.double()).mean()))
+
+
+class Exchange(PGD):
+    """Hands every image the next one's pixels, which makes some right that were wrong."""
+
+    def __call__(self, _: LogitsFn, images: Tensor, _labels: Tensor, *, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        return images.roll(1, 0)
+
+
+def test_an_image_that_is_wrong_clean_does_not_become_right_under_attack() -> None:
+    bench, view = linear_bench(), linear_bench().view(branch_setting(Branch.CLEAN))
+    images, labels = bench.test.tensors(0, 60)
+    clean, moved = ((view(x).argmax(1) == labels) for x in (images, images.roll(1, 0)))
+    assert bool((moved & ~clean).any())
+    found = per_image(view, Exchange(ThreatModel("Linf", 0.1), 1, 0.1), bench, 60, 0)
+    assert torch.equal(found.right, torch.stack([clean, clean & moved], 1))
 
 
 def test_a_router_between_equal_branches_is_the_branch() -> None:
