@@ -158,6 +158,8 @@ class ModelCard:
             return f"TRADES, beta {config.get('beta', 6):g}"
         alpha = config.get("alpha")
         kind = "–" if alpha is None else {0.0: "attacked", 1.0: "clean"}.get(alpha, "clean and attacked")
+        if config.get("only"):
+            return f"{kind}: AP alone, from {config.get('warm_start')}"
         return kind + (", clean statistics for both" if config.get("batch") == "crossed" else "")
 
     def as_json(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
-[ $# -gt 0 ] || set -- shapes-dual-bn shapes-dual-ap shapes-dual-ns shapes-single shapes-madry shapes-standard
+[ $# -gt 0 ] || set -- shapes-dual-bn shapes-dual-ap shapes-dual-ns shapes-single shapes-madry shapes-standard shapes-ap-ns-tuned shapes-ap-tuned
 for name in "$@"; do
   folder=checkpoints/$name
   # The state goes last, after the card's accuracies, so weights beside a state belong to an unfinished run.

@@ -20,20 +20,28 @@ from engine.cli.headline import measured, table
 from engine.cli.output import progress, show
 from engine.data import shapes
 from engine.files import write_atomic
+from engine.norm import at, to_dual_bn
 from engine.training import EpochLog, TrainConfig, load_config, snapshots, train
+from engine.values import DESIGNS, Branch, branch_setting
 
 STATE = ".state.safetensors"
 
 
 def initial_network(config: TrainConfig, n_classes: int, root: Path) -> torch.nn.Module:
-    """A fresh network drawn from the seed, or the weights of the checkpoint that `warm_start` names."""
+    """A fresh network drawn from the seed, or the weights of the checkpoint that `warm_start` names.
+
+    A single-BN checkpoint may start any design: both branches begin as it is.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)  # noqa: TID251  # initialisation only; restored by fork_rng
         model = dual_network(config.architecture, n_classes, config.design)
     if config.warm_start:
         source, card = load_checkpoint(api.checkpoint_folder(config.warm_start, root), torch.device("cpu"))
-        if (card.architecture, card.design, len(card.classes)) != (config.architecture, config.design, n_classes):
+        same_design = card.design in (config.design, "single")
+        if (card.architecture, len(card.classes)) != (config.architecture, n_classes) or not same_design:
             raise api.InputError(f"warm_start {config.warm_start!r} has another architecture, design or classes.")
+        if card.design != config.design:
+            source = to_dual_bn(at(source, branch_setting(Branch.ADV)), DESIGNS[config.design])
         model.load_state_dict(source.state_dict())
     return model
 

@@ -8,6 +8,8 @@ A new experiment is a module with an `EXPERIMENT` and a line in `_MODULES`.
 """
 
 from engine.experiments import (
+    affine_only,
+    affine_path,
     cross_statistics,
     equal_ap,
     grid,
@@ -16,6 +18,8 @@ from engine.experiments import (
     noise_control,
     over_epochs,
     puzzle,
+    router,
+    transplant,
     two_tasks,
 )
 from engine.experiments.base import Chart, Experiment, Finding, Outcome, Prediction, Table, Verdict
@@ -32,6 +36,10 @@ _MODULES = (
     noise_control,
     grid,
     two_tasks,
+    affine_only,
+    transplant,
+    affine_path,
+    router,
 )
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 

@@ -45,6 +45,8 @@ def role_of(card: ModelCard) -> str:
         (alpha == 0, "madry"),
         (alpha == 1, "standard"),
     ]
+    if config.get("only"):
+        kinds.insert(0, (True, "ap-tuned" if card.norm_design.share_statistics else "ap-ns-tuned"))
     role = next((name for yes, name in kinds if yes), card.design)
     eps = "" if abs(config["eps"] - MAIN_EPS) < 1e-9 or role == "standard" else f"@{eps_label(config['eps'])}"
     return role + eps + (f"#{config['seed']}" if config.get("seed") else "")

@@ -30,6 +30,9 @@ class TrainConfig:
     alpha 1 is standard training (no attack at all), 0 is Madry training. eps stays 0 for the first `eps_hold` of the
     steps, then rises linearly and is reached at `eps_full` (from scratch at full eps little is learned).
     step_size = step_ratio * eps at every moment.
+
+    only "affine" trains the AP that the loss reaches and nothing else, from the checkpoint `warm_start` (where that has
+    a single BN it is doubled); a branch's own NS follow its images, shared NS stay as they are for the other's sake.
     """
 
     name: str
@@ -59,6 +62,7 @@ class TrainConfig:
     loss: Literal["hybrid", "trades"] = "hybrid"
     beta: float = 6.0
     snapshots: bool = False
+    only: Literal["", "affine"] = ""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -89,7 +93,12 @@ class TrainConfig:
             (self.loss == "trades" and one_loss, "trades needs both halves (0 < alpha < 1)"),
             (self.loss == "trades" and self.beta <= 0, "beta must be above 0"),
             (self.batch == "crossed" and not shared, "a crossed batch needs shared statistics (single or dual-ap)"),
-            (one_loss and self.design != "single", "with one loss only the single design makes sense"),
+            (
+                one_loss and self.design != "single" and not self.only,
+                "with one loss only the single design makes sense",
+            ),
+            (self.only not in ("", "affine"), "only must be affine or be left out"),
+            (bool(self.only) and not self.warm_start, "training the AP only needs a trained network (warm_start)"),
         ]
         for wrong, sentence in problems:
             if wrong:

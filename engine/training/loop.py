@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from engine.attacks import OBJECTIVES, PGD
 from engine.data.base import ImageSet
-from engine.norm import Folder, branch_view, joint_view
+from engine.norm import Folder, branch_view, dual_layers, joint_view
 from engine.training.config import TrainConfig
 from engine.training.state import gather, load_state, restore, save_state
 from engine.values import Branch, InputError, ThreatModel, branch_setting
@@ -67,6 +67,15 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     return windows[torch.arange(n, device=images.device), :, row, column]
 
 
+def freeze_all_but_affine(model: nn.Module) -> None:
+    """Leaves gradients to the AP alone; NS that both branches share are used as they are and no longer follow."""
+    model.requires_grad_(False)
+    for _, layer in dual_layers(model):
+        layer.train(not layer.design.share_statistics)
+        for parameter in (*layer.weight, *layer.bias):
+            parameter.requires_grad_(True)
+
+
 class Run:
     """One run's model, views and optimizer; `step` makes one update."""
 
@@ -74,6 +83,8 @@ class Run:
         self.config, self.data = config, data
         self.device = next(model.parameters()).device
         self.model = model.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if config.only == "affine":
+            freeze_all_but_affine(model)
         self.averaged = copy.deepcopy(self.model) if config.ema else None
         self.optimizer = torch.optim.SGD(
             model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True
