@@ -25,6 +25,7 @@ st.navigation(
     [
         st.Page(HERE / "screens" / "explore.py", title="Explore", default=True),
         st.Page(HERE / "screens" / "attack.py", title="Attack", url_path="attack"),
+        st.Page(HERE / "screens" / "paper.py", title="The paper", url_path="paper"),
         st.Page(HERE / "screens" / "models.py", title="Models and data", url_path="models"),
     ],
     position="top",

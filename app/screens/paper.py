@@ -1,0 +1,331 @@
+"""The paper, claim by claim: what it says, what our networks say, and where to try to break it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app import cache
+from app.cache import Findings
+from app.components.copy_link import copy_link
+from app.components.to_top import to_top
+from engine import api
+
+TEXT = Path(__file__).resolve().parents[1] / "text"
+VERDICTS = {
+    "holds": ("green", "check_circle", "hold"),
+    "fails": ("red", "cancel", "fail"),
+    "undecided": ("yellow", "help", "undecided"),
+}
+"""Verdict -> colour, icon, and what several claims do."""
+ALL = "all"
+COMMAND = "python -m engine paper"
+
+
+def badge(verdict: str, text: str = "") -> str:
+    colour, icon, _ = VERDICTS[verdict]
+    return f":{colour}-badge[:material/{icon}: {text or verdict}]"
+
+
+def plain(text: str) -> str:
+    """A sentence from a file as it stands: brackets, dollars and stars mean nothing in it."""
+    return re.sub(r"([\\*_\[\]$~<])", r"\\\1", text)
+
+
+def label(family: str) -> str:
+    """'shapes (built in)', 'CIFAR-10, ResNet-20'."""
+    if family == "shapes":
+        return "shapes (built in)"
+    return re.sub(r"^cifar(\d+)", r"CIFAR-\1", family).replace("-resnet", ", ResNet-")
+
+
+def beyond(experiment: str) -> bool:
+    return experiment in api.EXPERIMENTS and api.EXPERIMENTS[experiment].beyond
+
+
+def origin(finding: api.Finding) -> str:
+    """'n = 2,000 · PGD-20 at 8/255 · seed 0'."""
+    return " · ".join(
+        [f"n = {finding.n:,}", *([plain(finding.attack)] if finding.attack else []), f"seed {finding.seed}"]
+    )
+
+
+def open_claim(experiment: str, family: str = "") -> None:
+    """What a click does; the address is the state, so that a link and the browser's back button work."""
+    if experiment:
+        st.query_params["claim"] = experiment
+    else:
+        st.query_params.pop("claim", None)
+    if family:
+        st.session_state["family"] = family
+
+
+def asked_for(found: Findings, families: list[str]) -> str:
+    """The claim in the address, or ""; one message where the address asks for what is not here."""
+    experiments = {experiment for _, experiment in found.by_key}
+    allowed = {"claim": experiments, "family": set(families), "verdict": {ALL, *VERDICTS}}
+    asked = {name: st.query_params[name] for name in allowed if name in st.query_params}
+    wrong = [name for name, value in asked.items() if value not in allowed[name]]
+    if wrong and st.session_state.get("told") != wrong:
+        st.toast(
+            f"This link asks for something that is not here ({', '.join(wrong)}); all claims are shown instead.",
+            duration="long",
+        )  # fmt: skip
+    st.session_state["told"] = wrong
+    return "" if "claim" in wrong else asked.get("claim", "")
+
+
+def header(title: str, claim: str) -> None:
+    left, actions = st.columns([5, 1], vertical_alignment="bottom")
+    left.title(title)
+    with actions.container(horizontal=True, horizontal_alignment="right"):
+        to_top(claim, key="top")
+        copy_link(key="copy")
+
+
+def tally(findings: Iterable[api.Finding]) -> str:
+    """'3 hold, 1 fails, 2 undecided' as badges; none is left out where it is zero, so that none is overlooked."""
+    counts = Counter(finding.verdict for finding in findings)
+    words = {"holds": "holds", "fails": "fails", "undecided": "undecided"}
+    return " ".join(
+        badge(verdict, f"{counts[verdict]} {words[verdict] if counts[verdict] == 1 else several}")
+        for verdict, (_, _, several) in VERDICTS.items()
+    )
+
+
+def summary(found: Findings, families: list[str]) -> None:
+    """A card a family: how many claims hold, and which."""
+    grid = st.grid(len(families), min_column_width=300)
+    for family in families:
+        own = [one for (of, experiment), one in found.by_key.items() if of == family and not beyond(experiment)]
+        with grid.container(border=True):
+            st.markdown(f"**{label(family)}**")
+            st.markdown(tally(own))
+            st.markdown(" ".join(badge(one.verdict, one.experiment) for one in own))
+            stale = sum(bool(one.stale) for one in own)
+            if stale:
+                st.caption(f":material/history: {stale} of them made with other weights than those here; see below.")
+
+
+def figures(found: Findings, finding: api.Finding, index: int, small: bool, key: str) -> None:
+    """A chart of a finding, its panels side by side where there is room."""
+    specs = cache.evidence_specs(found.stamp, finding.family, finding.experiment, index, small)
+    chart = finding.charts[index]
+    if small:
+        specs = specs[:2]
+    columns = min(len(specs), 2)
+    grid = st.grid(max(1, columns), min_column_width=200 if small else 320, gap="medium")
+    for number, (title, spec) in enumerate(specs):
+        with grid.container():
+            if title:
+                st.markdown(f"**{plain(title)}**" if not small else f":small[**{plain(title)}**]")
+            st.vega_lite_chart(
+                spec=spec, key=f"{key}_{number}", alt=f"{chart.caption} {title} (the tables hold the figures)"
+            )
+
+
+def try_link(finding: api.Finding) -> None:
+    """Opens the explorer in the state that shows the claim; only ever a page of this app."""
+    if re.fullmatch(r"/(?!/)[^\s]*", finding.link):
+        st.link_button("Try to break it", finding.link, icon=":material/science:", help="Opens in a new tab")
+
+
+def stale_note(finding: api.Finding) -> None:
+    if finding.stale:
+        st.markdown(f":material/history: :orange[{plain(finding.stale)}]")
+
+
+def row(found: Findings, finding: api.Finding, families: list[str]) -> None:
+    """A claim in the overview: claim, evidence, verdict, small figure."""
+    name = finding.experiment
+    with st.container(border=True):
+        left, right = (
+            st.columns([11, 9], gap="medium", vertical_alignment="center") if finding.charts else (st.container(), None)
+        )
+        with left:
+            st.markdown(f"{badge(finding.verdict)} &nbsp; {name} · {plain(finding.title)}")
+            st.markdown(f"#### {plain(finding.claim)}")
+            st.markdown(plain(finding.sentence))
+            stale_note(finding)
+            st.caption(origin(finding))
+            others = [found.by_key[f, name] for f in families if f != finding.family and (f, name) in found.by_key]
+            if others:
+                st.markdown(" &nbsp; ".join(f":small[{label(o.family)}:] {badge(o.verdict)}" for o in others))
+            with st.container(horizontal=True):
+                st.button("Open", key=f"open_{name}", on_click=open_claim, args=(name,), icon=":material/open_in_full:")
+                try_link(finding)
+        if right is not None:
+            with right:
+                figures(found, finding, 0, True, f"small_{name}")
+
+
+def predictions(findings: Iterable[api.Finding], to_open: bool) -> None:
+    """Each prediction with its verdict."""
+    for finding in findings:
+        for one in finding.predictions:
+            st.markdown(
+                f"{badge(one.verdict)} &nbsp; **{plain(one.name)}**"
+                + (f" ({finding.experiment})" if to_open else "")
+                + f" {plain(one.text)}  \n{plain(one.sentence)}"
+            )
+
+
+def overview(found: Findings, families: list[str]) -> None:
+    """All claims of a family."""
+    summary(found, families)
+    controls = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
+    family = choose_family(controls, families, "Networks trained on")
+    verdict = controls.segmented_control(
+        "Show", [ALL, *VERDICTS], default=ALL, key="verdict", required=True, bind="query-params"
+    )
+    own = [one for (of, _), one in found.by_key.items() if of == family]
+    shown = [one for one in own if verdict in (ALL, one.verdict)]
+    for title, part in (
+        ("", [one for one in shown if not beyond(one.experiment)]),
+        ("Beyond the paper", [one for one in shown if beyond(one.experiment)]),
+    ):
+        if title and part:
+            st.header(title)
+            st.caption("Questions that the paper does not ask; the claim is our guess before looking.")
+        for finding in part:
+            row(found, finding, families)
+    if not shown:
+        st.markdown(f"No claim is {verdict} here." if verdict == "undecided" else f"No claim {verdict} here.")
+    if any(one.predictions for one in own):
+        st.header("Predictions made before looking")
+        predictions(own, True)
+    missing = [name for name in api.EXPERIMENTS if (family, name) not in found.by_key]
+    if missing:
+        st.caption(f"Not run on {label(family)} yet: `{COMMAND} {' '.join(missing)} --family {family}`")
+    st.download_button(
+        "Everything (JSON)", lambda: dumped([one.as_json() for one in found.by_key.values()]), "paper.json",
+        "application/json", on_click="ignore", icon=":material/data_object:",
+    )  # fmt: skip
+
+
+def dumped(value: object) -> str:
+    return json.dumps(value, indent=1)
+
+
+def choose_family(place: DeltaGenerator, families: list[str], title: str) -> str:
+    if len(families) == 1:
+        return families[0]
+    return place.segmented_control(
+        title, families, default=families[0], key="family", format_func=label, required=True, bind="query-params"
+    )
+
+
+def detail(found: Findings, families: list[str], experiment: str) -> None:
+    """One claim whole: the families side by side, then every figure, table and circumstance of one of them."""
+    experiments = list(dict.fromkeys(name for _, name in found.by_key))
+    experiments.sort(key=lambda name: (beyond(name), name[:1], len(name), name))
+    at = experiments.index(experiment)
+    with st.container(horizontal=True):
+        st.button("All claims", key="back", on_click=open_claim, args=("",), icon=":material/arrow_back:")
+        for step, icon, name in ((-1, "chevron_left", "previous"), (1, "chevron_right", "next")):
+            to = experiments[(at + step) % len(experiments)]
+            if to != experiment:
+                st.button(
+                    to, key=name, on_click=open_claim, args=(to,), icon=f":material/{icon}:", help=f"The {name} claim"
+                )
+    here = {family: found.by_key[family, experiment] for family in families if (family, experiment) in found.by_key}
+    first = next(iter(here.values()))
+    st.caption(f"{experiment} · {plain(first.title)}" + (" · beyond the paper" if beyond(experiment) else ""))
+    header(plain(first.claim), experiment)
+    grid = st.grid(len(families), min_column_width=300)
+    for family in families:
+        with grid.container(border=True):
+            if family not in here:
+                st.markdown(f"**{label(family)}**  \nNot run yet: `{COMMAND} {experiment} --family {family}`")
+                continue
+            one = here[family]
+            st.markdown(f"{badge(one.verdict)} &nbsp; **{label(family)}**")
+            st.markdown(plain(one.sentence))
+            stale_note(one)
+            st.caption(origin(one))
+    family = choose_family(st.container(), families, "Figures and tables of")
+    if family in here:
+        whole(found, here[family])
+    else:
+        st.markdown("Choose another family above; this claim has not been tested on these networks.")
+
+
+def whole(found: Findings, finding: api.Finding) -> None:
+    key = f"{finding.family}_{finding.experiment}"
+    for index, chart in enumerate(finding.charts):
+        if chart.caption:
+            st.subheader(plain(chart.caption).rstrip("."))
+        figures(found, finding, index, False, f"{key}_{index}")
+        if chart.low:
+            st.caption("Whiskers and bands: 95 % intervals. Point at a mark for its figures.")
+    with st.container(horizontal=True):
+        try_link(finding)
+        st.download_button(
+            "This finding (JSON)", lambda: dumped(finding.as_json()), f"{finding.family}-{finding.experiment}.json",
+            "application/json", on_click="ignore", icon=":material/data_object:",
+        )  # fmt: skip
+    if finding.predictions:
+        st.subheader("Predicted before looking")
+        predictions([finding], False)
+    if finding.tables:
+        st.subheader("Tables")
+    for table in finding.tables:
+        tabled(finding, table.name, key)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Read it with care")
+        st.markdown("\n".join(f"- {plain(caveat)}" for caveat in finding.caveats) or "Nothing in particular.")
+        if finding.data_note:
+            st.markdown(f":material/info: {plain(finding.data_note)}")
+    with right:
+        st.subheader("How it was made")
+        st.code(finding.command, language=None, wrap_lines=True)
+        st.markdown("\n".join(f"- {plain(name)} `{sha[:8]}`" for name, sha in finding.checkpoints.items()))
+        st.caption(
+            f"{origin(finding)} · test images `{finding.data_sha256[:8]}` · engine {plain(finding.engine_version)} · "
+            f"{finding.seconds:g} s. Networks by the first digits of their weights' SHA-256."
+        )
+
+
+def tabled(finding: api.Finding, name: str, key: str) -> None:
+    """A table behind a fold, drawn only once it is opened, and its file."""
+    table = finding.table(name)
+    fold = st.expander(
+        f"{plain(table.caption) or name} ({len(table.rows):,} rows)", key=f"fold_{key}_{name}", on_change="rerun"
+    )
+    if not fold.open:
+        return
+    frame = pd.DataFrame(list(table.rows), columns=list(table.columns))
+    with fold:
+        st.dataframe(frame, hide_index=True, width="stretch", key=f"table_{key}_{name}")
+        st.download_button(
+            "CSV", lambda: frame.to_csv(index=False), f"{finding.family}-{finding.experiment}-{name}.csv", "text/csv",
+            on_click="ignore", icon=":material/table:", key=f"csv_{key}_{name}",
+        )  # fmt: skip
+
+
+def page() -> None:
+    found = cache.findings()
+    families = sorted({family for family, _ in found.by_key}, key=lambda name: (name != "shapes", name))
+    claim = asked_for(found, families) if families else ""
+    if claim:
+        detail(found, families, claim)
+        return
+    header("Which claims of the paper hold up?", "")
+    for problem in found.problems:
+        st.caption(f":material/warning: {plain(problem)}")
+    if not families:
+        st.markdown(f"No experiment has been run here yet. Run them: `{COMMAND}`")
+        return
+    st.markdown((TEXT / "paper.md").read_text())
+    overview(found, families)
+
+
+page()
