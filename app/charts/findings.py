@@ -3,16 +3,19 @@
 Usage::
 
     for panel in panels(finding, 0):
-        panel.title, panel.chart        # the first chart of engine.api.Finding `finding`
+        panel.title, panel.spec         # the first chart of engine.api.Finding `finding`, as Vega-Lite
+
+Written as Vega-Lite itself: Altair checks every part of a chart against its schema, which takes 50 ms a panel, and a
+page of claims has forty. It checks them in the tests instead.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
 from engine import api
@@ -25,8 +28,8 @@ DASHES = ([1, 0], [7, 4], [2, 3], [10, 3, 2, 3], [4, 4], [12, 4], [1, 2], [6, 2,
 SHAPES = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
 LYING = 14
 """Up to so many named bars lie on their side, where a name has room; more of them stand."""
-CHANNELS: dict[str, Any] = {"x": alt.X, "y": alt.Y, "xOffset": alt.XOffset, "yOffset": alt.YOffset}
-Encoding = dict[str, Any]
+Part = dict[str, Any]
+"""A piece of a Vega-Lite chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,14 @@ class Panel:
     """One plot of a chart; title is the facet's value, "" where there is none."""
 
     title: str
-    chart: alt.LayerChart | alt.FacetChart
+    spec: Part
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """What the panels of a chart have in common. names: of the series; ends: of the value axis; named: x is text.
 
-    merged: places are pairs of x and series, because most pairs are not there.
+    merged: places are pairs of x and series, because most pairs are not there; counted: rows have an n.
     """
 
     chart: Any
@@ -51,6 +54,7 @@ class Drawing:
     ends: tuple[float, float]
     named: bool
     merged: bool
+    counted: bool
 
     @property
     def value_title(self) -> str:
@@ -60,68 +64,113 @@ class Drawing:
     def lying(self) -> bool:
         return self.named and len(self.places) <= LYING and self.chart.kind in ("bars", "points")
 
-    def value(self, field: str) -> Encoding:
-        """Scale and title of the value axis for a field."""
-        log = self.chart.y_scale == "log"
-        scale = alt.Scale(type="log") if log else alt.Scale(domain=self.ends, nice=False, zero=False)
-        title = self.value_title or None
-        axis = _axis(tickCount=4 if self.small else 5, titlePadding=6, **({"format": ".1~g"} if log else {}))
-        return {"field": field, "type": "quantitative", "scale": scale, "title": title, "axis": axis}
+    @property
+    def across(self) -> str:
+        """The value axis."""
+        return "x" if self.lying else "y"
 
-    def place(self) -> Encoding:
-        """x: names in the order of the table, or numbers."""
-        title = None if self.small or not self.chart.x_title else self.chart.x_title
-        if not self.named and self.chart.kind not in ("bars", "grid"):
-            whole = {"tickMinStep": 1, "format": "d"} if all(place.isdecimal() for place in self.places) else {}
-            scale = alt.Scale(zero=False, nice=False)
-            return {"field": "x", "type": "quantitative", "title": title, "scale": scale, "axis": _axis(**whole)}
-        crowded = len(self.places) > LYING
-        axis = _axis(labelAngle=0, labelOverlap="greedy", labelLimit=150, ticks=False)
-        if self.named and crowded:
-            axis = _axis(labelAngle=-90, labelOverlap="greedy", labelLimit=90, ticks=False)
-        return {"field": "x", "type": "nominal", "sort": self.places, "title": title, "axis": axis}
+    def value(self, field: str = "y") -> Part:
+        """A field on the value axis."""
+        scale: Part = {"domain": list(self.ends), "nice": False, "zero": False}
+        axis: Part = {"labelFlush": False, "tickCount": 4 if self.small else 5, "titlePadding": 6}
+        if self.chart.y_scale == "log":
+            scale = {"type": "log", "domain": list(self.ends)}
+            axis |= {"values": decades(self.ends), "format": ".1~g"}
+        title = self.value_title or None
+        return {self.across: {"field": field, "type": "quantitative", "scale": scale, "title": title, "axis": axis}}
+
+    def place(self) -> Part:
+        """The other axis: names in the order of the table, or numbers; series side by side within a name."""
+        along = "y" if self.lying else "x"
+        title = None if self.small else self.chart.x_title or None
+        axis: Part = {"labelFlush": False}
+        if not self.named and self.chart.kind != "bars":
+            if all(place.isdecimal() for place in self.places):
+                axis |= {"tickMinStep": 1, "format": "d"}
+            scale = {"zero": False, "nice": False}
+            return {along: {"field": "x", "type": "quantitative", "title": title, "scale": scale, "axis": axis}}
+        axis |= {"ticks": False, "labelLimit": 150, "labelAngle": 0, "labelOverlap": False if self.lying else "greedy"}
+        if self.upright:
+            axis |= {"labelAngle": -90, "labelLimit": 90}
+        found: Part = {along: {"field": "x", "type": "nominal", "sort": self.places, "title": title, "axis": axis}}
+        if len(self.names) > 1 and not self.merged and self.chart.kind != "lines":
+            found[f"{along}Offset"] = {"field": "series", "type": "nominal", "sort": self.names}
+        return found
 
     @property
-    def legend(self) -> alt.Legend | None:
-        """One for colour, dashes and shapes together; none where the places name the series."""
-        if self.merged:
-            return None
-        return alt.Legend(
-            orient="top", title=None, labelLimit=320 if self.legend_columns == 1 else 165, columns=self.legend_columns,
-            offset=4, symbolOpacity=1, symbolType="stroke" if self.chart.kind == "lines" else alt.Undefined,
-        )  # fmt: skip
+    def upright(self) -> bool:
+        """Whether the names are too many to lie below the plot."""
+        return self.named and not self.lying and len(self.places) > LYING
+
+    def series(self, channel: str, values: Sequence[Any]) -> Part:
+        """The series in a channel, with the legend that it shares with the others; places may name it already."""
+        if not self.names:
+            return {}
+        scale = {"domain": self.names, "range": [values[i % len(values)] for i in range(len(self.names))]}
+        legend: Part | None = None
+        if not self.merged:
+            legend = {"orient": "top", "title": None, "columns": self.legend_columns, "offset": 4, "symbolOpacity": 1}
+            legend["labelLimit"] = 320 if self.legend_columns == 1 else 165
+            if self.chart.kind == "lines":
+                legend["symbolType"] = "stroke"
+        return {channel: {"field": "series", "type": "nominal", "scale": scale, "legend": legend}}
 
     @property
     def legend_columns(self) -> int:
         """0: as many as there are names."""
-        long, width = max(map(len, self.names)) > 26, sum(len(name) + 5 for name in self.names)
+        long, width = max(map(len, self.names)) > 18, sum(len(name) + 5 for name in self.names)
         if self.small:
             return 1 if width > 34 else 0
         return 1 if long else 2 if width > 40 else 0
 
     @property
-    def around(self) -> int:
-        """Pixels beside the plot itself: legend, labels and title below it."""
+    def height(self) -> int:
+        """By what there is to show, with legend, labels and title; the width is the page's."""
+        if self.lying:
+            beside = 1 if self.merged else max(1, len(self.names))
+            plot = len(self.places) * ((12 if self.small else 18) * beside + 8)
+        elif self.chart.kind == "grid":
+            plot = max(1, len(self.names)) * (34 if self.small else 48)
+        else:
+            plot = 130 if self.small else 260
         lines = 0
         if self.names and not self.merged and self.chart.kind != "grid":
             lines = -(-len(self.names) // (self.legend_columns or len(self.names)))
-        below = 90 if self.named and not self.lying and len(self.places) > LYING else 22
         titled = self.value_title if self.lying else self.chart.x_title and not self.small
-        return (12 + 19 * lines if lines else 6) + below + (22 if titled else 0)
+        return plot + (12 + 19 * lines if lines else 6) + (90 if self.upright else 22) + (22 if titled else 0)
 
-    def series(self, channel: Any, values: Sequence[Any]) -> Any:
-        """The series in a channel, with the legend that it shares with the others."""
-        scale = alt.Scale(domain=self.names, range=[values[i % len(values)] for i in range(len(self.names))])
-        return channel("series:N", scale=scale, legend=self.legend)
+    @property
+    def base(self) -> Part:
+        """Place, colour and what pointing at a row tells."""
+        tips: list[Part] = [
+            {"field": "x", "type": "nominal" if self.named else "quantitative",
+             "title": self.chart.x_title or self.chart.x},
+            {"field": "y", "type": "quantitative", "format": ".4~g", "title": self.value_title or self.chart.y},
+        ]  # fmt: skip
+        if self.names:
+            tips.insert(1, {"field": "series", "type": "nominal", "title": self.chart.series})
+        if self.chart.low:
+            tips.append({"field": "interval", "type": "nominal", "title": "95 % interval"})
+        if self.counted:
+            tips.append({"field": "n", "type": "quantitative", "format": ","})
+        # Teal and orange for clean and adversarial, as everywhere; other names never get these two.
+        colour = self.series("color", colours(self.names)) or {"color": {"value": OTHERS[0]}}
+        return {**self.place(), **colour, "tooltip": tips}
 
-    def colour(self) -> Any:
-        """Teal and orange for clean and adversarial, as everywhere; other names never get these two."""
-        return self.series(alt.Color, colours(self.names)) if self.names else alt.value(OTHERS[0])
+    def layer(self, mark: str, encoding: Part, **options: Any) -> Part:
+        return {"mark": {"type": mark, **options}, "encoding": {**self.base, **encoding}}
 
+    def whiskers(self) -> list[Part]:
+        if not self.chart.low:
+            return []
+        return [self.layer("rule", {**self.value("low"), f"{self.across}2": {"field": "high"}}, strokeWidth=2)]
 
-def _axis(**options: Any) -> alt.Axis:
-    """An axis whose first and last label stand where they belong; Streamlit's look moves them inwards."""
-    return alt.Axis(labelFlush=False, **options)
+    def zero(self) -> list[Part]:
+        """Where values may be negative, where zero is."""
+        if self.chart.y_scale == "log" or not self.ends[0] < 0 < self.ends[1]:
+            return []
+        mark = {"type": "rule", "color": GREY, "strokeDash": [3, 3]}
+        return [{"data": {"values": [{}]}, "mark": mark, "encoding": {self.across: {"datum": 0}}}]
 
 
 def colours(names: Sequence[str]) -> list[str]:
@@ -137,7 +186,10 @@ def colours(names: Sequence[str]) -> list[str]:
 
 
 def rows_of(finding: api.Finding, index: int) -> pd.DataFrame:
-    """The chart's table as x, y, low, high, series, facet, n; percent where it says so; only rows with a y."""
+    """The chart's table as x, y, low, high, interval, series, facet, n; in percent where it says so.
+
+    Only rows with a y, above 0 on a log axis; without an interval both its ends are y.
+    """
     chart = finding.charts[index]
     table = finding.table(chart.table)
     times = 100.0 if chart.percent else 1.0
@@ -147,6 +199,10 @@ def rows_of(finding: api.Finding, index: int) -> pd.DataFrame:
         numbers: Any = pd.to_numeric(frame[column], errors="coerce")
         found[key] = times * numbers
     found = found.dropna(subset=["x", "y"])
+    both = zip(found["low"], found["high"], strict=True)
+    found["interval"] = [f"{low:.4g} to {high:.4g}" if low == low and high == high else "none" for low, high in both]
+    for key in ("low", "high"):
+        found[key] = found[key].fillna(found["y"])
     if chart.y_scale == "log":
         found = found.loc[found["y"] > 0]
         found["low"] = found["low"].where(found["low"] > 0, found["y"])
@@ -163,7 +219,7 @@ def label(cell: object) -> str:
 
 def ends_of(rows: pd.DataFrame, bars: bool, percent: bool) -> tuple[float, float]:
     """A value axis that holds every interval: from 0 for bars, to 100 where shares come near it."""
-    low, high = float(rows[["low", "y"]].min().min()), float(rows[["high", "y"]].max().max())
+    low, high = float(min(*rows["low"], *rows["y"])), float(max(*rows["high"], *rows["y"]))
     if percent and low >= 0 and 40 < high <= 100:
         return 0.0, 100.0
     from_zero = bars or (low >= 0 and low < 0.6 * high)
@@ -172,26 +228,39 @@ def ends_of(rows: pd.DataFrame, bars: bool, percent: bool) -> tuple[float, float
     return (low if low == 0 else low - room), (high if high == 0 else high + room)
 
 
+def decades(ends: tuple[float, float]) -> list[float]:
+    """Powers of ten from end to end; every second where there are many."""
+    first, last = round(math.log10(ends[0])), round(math.log10(ends[1]))
+    return [10.0**k for k in range(first, last + 1, 1 if last - first < 6 else 2)]
+
+
 def panels(finding: api.Finding, index: int, small: bool = False) -> list[Panel]:
     """The chart's plots, all on the same scales; none where no row has a value. Small: for a row of the overview."""
     chart, rows = finding.charts[index], rows_of(finding, index)
     if rows.empty:
         return []
-    named = bool(rows["x"].map(lambda x: isinstance(x, str)).any())
-    if named or chart.kind in ("bars", "grid"):
+    named = chart.kind == "grid" or bool(rows["x"].map(lambda x: isinstance(x, str)).any())
+    if named or chart.kind == "bars":
         rows["x"] = rows["x"].map(label)
-    rows["interval"] = "" if not chart.low else rows.apply(lambda r: f"{r.low:.4g} to {r.high:.4g}", axis=1)
     ends = ends_of(rows, chart.kind == "bars", chart.percent)
+    if chart.y_scale == "log":
+        low, high = float(min(rows["low"])), float(max(rows["high"]))
+        ends = (10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high)))
     names = list(dict.fromkeys(rows["series"])) if chart.series else []
     merged = named and chart.kind in ("bars", "points") and _sparse(rows, len(names))
     if merged:
         rows["x"] = _pairs(rows)
-    drawing = Drawing(chart, small, names, list(dict.fromkeys(map(str, rows["x"]))), ends, named, merged)
+    places = list(dict.fromkeys(map(label, rows["x"])))
+    drawing = Drawing(chart, small, names, places, ends, named, merged, "n" in rows)
     draw = {"bars": bars, "lines": lines, "points": points, "grid": grid}[chart.kind]
-    return [
-        Panel(f"{facet}", draw(part.drop(columns="facet"), drawing))
-        for facet, part in rows.groupby("facet", sort=False)
-    ]
+    found: list[Panel] = []
+    for facet, part in rows.groupby("facet", sort=False):
+        values = part.drop(columns="facet").astype(object).where(part.notna(), None).to_dict("records")
+        padding = {"top": 4, "bottom": 4, "left": 2, "right": 10}
+        layers = draw(drawing, len(part))
+        spec = {"data": {"values": values}, "layer": layers, "height": drawing.height, "padding": padding}
+        found.append(Panel(str(facet), spec))
+    return found
 
 
 def _sparse(rows: pd.DataFrame, n_names: int) -> bool:
@@ -206,110 +275,49 @@ def _pairs(rows: pd.DataFrame) -> Any:
     return rows["x"].where(single, rows["x"] + ", " + rows["series"])
 
 
-def base_of(rows: pd.DataFrame, d: Drawing) -> alt.Chart:
-    """Rows and what pointing at one tells; as plain values, because Altair refuses more than 5,000 rows otherwise."""
-    values = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    tips = [alt.Tooltip("x", type="nominal" if d.named else "quantitative", title=d.chart.x_title or d.chart.x)]
-    if d.names:
-        tips.append(alt.Tooltip("series:N", title=d.chart.series))
-    tips.append(alt.Tooltip("y:Q", format=".4~g", title=d.value_title or d.chart.y))
-    if d.chart.low:
-        tips.append(alt.Tooltip("interval:N", title="95 % interval"))
-    if "n" in rows:
-        tips.append(alt.Tooltip("n:Q", format=","))
-    return alt.Chart(alt.InlineData(values=values)).encode(tooltip=tips)
-
-
-def zero_line(d: Drawing, channel: str) -> list[alt.Chart]:
-    """Where values may be negative, where zero is."""
-    if d.chart.y_scale == "log" or not d.ends[0] < 0 < d.ends[1]:
-        return []
-    at: Encoding = {channel: CHANNELS[channel](datum=0)}
-    return [alt.Chart(alt.InlineData(values=[{}])).mark_rule(color=GREY, strokeDash=[3, 3]).encode(**at)]
-
-
-def bars(rows: pd.DataFrame, d: Drawing) -> alt.LayerChart | alt.FacetChart:
+def bars(d: Drawing, n_rows: int) -> list[Part]:
     """A bar each with its whisker, side by side within a place; on a log axis a bar has no foot, so dots instead."""
     if d.chart.y_scale == "log":
-        return points(rows, d)
-    along, across = ("y", "x") if d.lying else ("x", "y")
-    base = _placed(rows, d, along, across)
-    drawn = base.mark_bar(cornerRadiusEnd=2, opacity=0.6 if d.chart.low else 0.85).encode(**_on(d, across))
-    layers = [drawn, *_whiskers(base, d, across), *zero_line(d, across)]
-    if d.lying and d.ends[0] == 0 and not (d.small and len(rows) > 8):
-        layers.append(
-            base.mark_text(align="left", dx=5, fontSize=11)
-            .encode(text=alt.Text("y:Q", format=".3~g"), color=alt.value(GREY), **_on(d, across, "high"))
-        )  # fmt: skip
-    return _sized(alt.layer(*layers), d)
+        return points(d, n_rows)
+    drawn = d.layer("bar", d.value(), cornerRadiusEnd=2, opacity=0.6 if d.chart.low else 0.85)
+    layers = [drawn, *d.whiskers(), *d.zero()]
+    if d.lying and d.ends[0] == 0 and not (d.small and n_rows > 8):
+        text = {"text": {"field": "y", "type": "quantitative", "format": ".3~g"}, "color": {"value": GREY}}
+        layers.append(d.layer("text", {**d.value("high"), **text}, align="left", dx=5, fontSize=11))
+    return layers
 
 
-def points(rows: pd.DataFrame, d: Drawing) -> alt.LayerChart | alt.FacetChart:
+def points(d: Drawing, _n_rows: int) -> list[Part]:
     """Marks with their intervals."""
-    along, across = ("y", "x") if d.lying else ("x", "y")
-    base = _placed(rows, d, along, across)
-    marks = base.mark_point(filled=True, size=45 if d.small else 70, opacity=1).encode(**_on(d, across), **_shape(d))
-    return _sized(alt.layer(*_whiskers(base, d, across), marks, *zero_line(d, across)), d)
+    encoding = {**d.value(), **d.series("shape", SHAPES)}
+    marks = d.layer("point", encoding, filled=True, size=45 if d.small else 70, opacity=1)
+    return [*d.whiskers(), marks, *d.zero()]
 
 
-def lines(rows: pd.DataFrame, d: Drawing) -> alt.LayerChart | alt.FacetChart:
+def lines(d: Drawing, n_rows: int) -> list[Part]:
     """Lines with bands; every point is marked where there are few."""
-    base = base_of(rows, d).encode(x=alt.X(**d.place()), color=d.colour())
-    few = len(rows) <= 24 * max(1, len(d.names)) and not d.small
-    line = base.mark_line(point=alt.OverlayMarkDef(size=35) if few else False, strokeWidth=2).encode(**_on(d, "y"))
-    if d.names:
-        line = line.encode(strokeDash=d.series(alt.StrokeDash, DASHES))
-    band = base.mark_area(opacity=0.18, line=False).encode(**_on(d, "y", "low"), y2="high:Q")
-    return _sized(alt.layer(*([band] if d.chart.low else []), line, *zero_line(d, "y")), d)
+    few = n_rows <= 24 * max(1, len(d.names)) and not d.small
+    point = {"size": 35} if few else False
+    line = d.layer("line", {**d.value(), **d.series("strokeDash", DASHES)}, point=point, strokeWidth=2)
+    band = d.layer("area", {**d.value("low"), "y2": {"field": "high"}}, opacity=0.18)
+    return [*([band] if d.chart.low else []), line, *d.zero()]
 
 
-def grid(rows: pd.DataFrame, d: Drawing) -> alt.LayerChart | alt.FacetChart:
+def grid(d: Drawing, _n_rows: int) -> list[Part]:
     """A matrix: the darker a cell, the higher its value, which stands in it."""
     low, high = d.ends
-    base = base_of(rows, d).encode(
-        x=alt.X("x:N", sort=d.places, title=d.chart.x_title or None, axis=_axis(labelAngle=0, ticks=False)),
-        y=alt.Y("series:N", sort=d.names, title=None, axis=_axis(ticks=False, labelLimit=130)),
-    )
-    fill = alt.Color("y:Q", scale=alt.Scale(domain=[low, high], range=["#e9eff6", "#33518f"]), legend=None)
-    ink = alt.condition(f"datum.y > {low + 0.5 * (high - low)}", alt.value("#ffffff"), alt.value("#1d2b35"))
-    text = base.mark_text(fontSize=11 if d.small else 13).encode(text=alt.Text("y:Q", format=".3~g"), color=ink)
-    return _sized(alt.layer(base.mark_rect(cornerRadius=2).encode(color=fill), text), d)
-
-
-def _on(d: Drawing, channel: str, field: str = "y") -> Encoding:
-    """A field on the value axis."""
-    return {channel: CHANNELS[channel](**d.value(field))}
-
-
-def _shape(d: Drawing) -> Encoding:
-    return {"shape": d.series(alt.Shape, SHAPES)} if d.names else {}
-
-
-def _placed(rows: pd.DataFrame, d: Drawing, along: str, across: str) -> alt.Chart:
-    place = d.place()
-    if across == "x":
-        place["axis"] = _axis(labelLimit=150, ticks=False, labelOverlap=False)
-    placed: Encoding = {along: CHANNELS[along](**place), "color": d.colour()}
-    base = base_of(rows, d).encode(**placed)
-    if len(d.names) < 2 or d.merged or place["type"] != "nominal":
-        return base
-    beside: Encoding = {f"{along}Offset": CHANNELS[f"{along}Offset"]("series:N", sort=d.names)}
-    return base.encode(**beside)
-
-
-def _whiskers(base: alt.Chart, d: Drawing, across: str) -> list[alt.Chart]:
-    if not d.chart.low:
-        return []
-    return [base.mark_rule(strokeWidth=2).encode(**_on(d, across, "low"), **{f"{across}2": "high:Q"})]
-
-
-def _sized(chart: Any, d: Drawing) -> alt.LayerChart | alt.FacetChart:
-    """Height by what there is to show; the width is the page's."""
-    if d.lying:
-        beside = 1 if d.merged else max(1, len(d.names))
-        height = len(d.places) * ((12 if d.small else 18) * beside + 8)
-    elif d.chart.kind == "grid":
-        height = max(1, len(d.names)) * (34 if d.small else 48)
-    else:
-        height = 130 if d.small else 260
-    return chart.properties(height=height + d.around, padding={"top": 4, "bottom": 4, "left": 2, "right": 10})
+    axis = {"labelFlush": False, "ticks": False, "labelLimit": 130, "labelAngle": 0}
+    sides = {
+        "x": {"field": "x", "type": "nominal", "sort": d.places, "title": d.chart.x_title or None, "axis": axis},
+        "y": {"field": "series", "type": "nominal", "sort": d.names, "title": None, "axis": axis},
+        "tooltip": d.base["tooltip"],
+    }
+    value = {"field": "y", "type": "quantitative"}
+    fill = {**value, "scale": {"domain": [low, high], "range": ["#e9eff6", "#33518f"]}, "legend": None}
+    dark = {"test": f"datum.y > {low + 0.5 * (high - low)}", "value": "#ffffff"}
+    ink = {"condition": dark, "value": "#1d2b35"}
+    return [
+        {"mark": {"type": "rect", "cornerRadius": 2}, "encoding": {**sides, "color": fill}},
+        {"mark": {"type": "text", "fontSize": 11 if d.small else 13},
+         "encoding": {**sides, "text": {**value, "format": ".3~g"}, "color": ink}},
+    ]  # fmt: skip

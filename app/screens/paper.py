@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +26,12 @@ VERDICTS = {
 }
 """Verdict -> colour, icon, and what several claims do."""
 ALL = "all"
+INTERVALS = {
+    "bars": "Whiskers: 95 % intervals. Point at a bar for its figures.",
+    "points": "Whiskers: 95 % intervals. Point at a mark for its figures.",
+    "lines": "Bands: 95 % intervals. Point at a line for its figures.",
+    "grid": "Point at a cell for its 95 % interval.",
+}
 COMMAND = "python -m engine paper"
 
 
@@ -57,14 +63,25 @@ def origin(finding: api.Finding) -> str:
     )
 
 
-def open_claim(experiment: str, family: str = "") -> None:
-    """What a click does; the address is the state, so that a link and the browser's back button work."""
-    if experiment:
-        st.query_params["claim"] = experiment
+def go(name: str, value: str, default: str = "") -> None:
+    """What a click does: the address is the state, so that a link and the browser's back button work."""
+    if value == default:
+        st.query_params.pop(name, None)
     else:
-        st.query_params.pop("claim", None)
-    if family:
-        st.session_state["family"] = family
+        st.query_params[name] = value
+
+
+def choose(place: DeltaGenerator, title: str, name: str, options: list[str], shown: Callable[[str], str] = str) -> str:
+    """A choice that stands in the address under its own name; the first option where it has none that is here."""
+    if len(options) == 1:
+        return options[0]
+    asked = st.query_params.get(name)
+    st.session_state[name] = asked if asked in options else options[0]
+    chosen = place.segmented_control(
+        title, options, key=name, format_func=shown, required=True,
+        on_change=lambda: go(name, st.session_state[name], options[0]),
+    )  # fmt: skip
+    return chosen or options[0]
 
 
 def asked_for(found: Findings, families: list[str]) -> str:
@@ -75,18 +92,17 @@ def asked_for(found: Findings, families: list[str]) -> str:
     wrong = [name for name, value in asked.items() if value not in allowed[name]]
     if wrong and st.session_state.get("told") != wrong:
         st.toast(
-            f"This link asks for something that is not here ({', '.join(wrong)}); all claims are shown instead.",
+            f"This link asks for something that is not here ({', '.join(wrong)}); the default is shown instead.",
             duration="long",
         )  # fmt: skip
     st.session_state["told"] = wrong
     return "" if "claim" in wrong else asked.get("claim", "")
 
 
-def header(title: str, claim: str) -> None:
+def header(title: str) -> None:
     left, actions = st.columns([5, 1], vertical_alignment="bottom")
     left.title(title)
     with actions.container(horizontal=True, horizontal_alignment="right"):
-        to_top(claim, key="top")
         copy_link(key="copy")
 
 
@@ -121,7 +137,8 @@ def figures(found: Findings, finding: api.Finding, index: int, small: bool, key:
     if small:
         specs = specs[:2]
     columns = min(len(specs), 2)
-    grid = st.grid(max(1, columns), min_column_width=200 if small else 320, gap="medium")
+    narrowest = 320 if not small or chart.kind == "grid" else 200
+    grid = st.grid(max(1, columns), min_column_width=narrowest, gap="medium")
     for number, (title, spec) in enumerate(specs):
         with grid.container():
             if title:
@@ -159,7 +176,7 @@ def row(found: Findings, finding: api.Finding, families: list[str]) -> None:
             if others:
                 st.markdown(" &nbsp; ".join(f":small[{label(o.family)}:] {badge(o.verdict)}" for o in others))
             with st.container(horizontal=True):
-                st.button("Open", key=f"open_{name}", on_click=open_claim, args=(name,), icon=":material/open_in_full:")
+                st.button("Open", key=f"open_{name}", on_click=go, args=("claim", name), icon=":material/open_in_full:")
                 try_link(finding)
         if right is not None:
             with right:
@@ -181,10 +198,8 @@ def overview(found: Findings, families: list[str]) -> None:
     """All claims of a family."""
     summary(found, families)
     controls = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
-    family = choose_family(controls, families, "Networks trained on")
-    verdict = controls.segmented_control(
-        "Show", [ALL, *VERDICTS], default=ALL, key="verdict", required=True, bind="query-params"
-    )
+    family = choose(controls, "Networks trained on", "family", families, label)
+    verdict = choose(controls, "Show", "verdict", [ALL, *VERDICTS])
     own = [one for (of, _), one in found.by_key.items() if of == family]
     shown = [one for one in own if verdict in (ALL, one.verdict)]
     for title, part in (
@@ -214,31 +229,23 @@ def dumped(value: object) -> str:
     return json.dumps(value, indent=1)
 
 
-def choose_family(place: DeltaGenerator, families: list[str], title: str) -> str:
-    if len(families) == 1:
-        return families[0]
-    return place.segmented_control(
-        title, families, default=families[0], key="family", format_func=label, required=True, bind="query-params"
-    )
-
-
 def detail(found: Findings, families: list[str], experiment: str) -> None:
     """One claim whole: the families side by side, then every figure, table and circumstance of one of them."""
     experiments = list(dict.fromkeys(name for _, name in found.by_key))
     experiments.sort(key=lambda name: (beyond(name), name[:1], len(name), name))
     at = experiments.index(experiment)
     with st.container(horizontal=True):
-        st.button("All claims", key="back", on_click=open_claim, args=("",), icon=":material/arrow_back:")
+        st.button("All claims", key="back", on_click=go, args=("claim", ""), icon=":material/arrow_back:")
         for step, icon, name in ((-1, "chevron_left", "previous"), (1, "chevron_right", "next")):
             to = experiments[(at + step) % len(experiments)]
             if to != experiment:
                 st.button(
-                    to, key=name, on_click=open_claim, args=(to,), icon=f":material/{icon}:", help=f"The {name} claim"
+                    to, key=name, on_click=go, args=("claim", to), icon=f":material/{icon}:", help=f"The {name} claim"
                 )
     here = {family: found.by_key[family, experiment] for family in families if (family, experiment) in found.by_key}
     first = next(iter(here.values()))
     st.caption(f"{experiment} · {plain(first.title)}" + (" · beyond the paper" if beyond(experiment) else ""))
-    header(plain(first.claim), experiment)
+    header(plain(first.claim))
     grid = st.grid(len(families), min_column_width=300)
     for family in families:
         with grid.container(border=True):
@@ -250,7 +257,7 @@ def detail(found: Findings, families: list[str], experiment: str) -> None:
             st.markdown(plain(one.sentence))
             stale_note(one)
             st.caption(origin(one))
-    family = choose_family(st.container(), families, "Figures and tables of")
+    family = choose(st.container(), "Figures and tables of", "family", families, label)
     if family in here:
         whole(found, here[family])
     else:
@@ -264,7 +271,7 @@ def whole(found: Findings, finding: api.Finding) -> None:
             st.subheader(plain(chart.caption).rstrip("."))
         figures(found, finding, index, False, f"{key}_{index}")
         if chart.low:
-            st.caption("Whiskers and bands: 95 % intervals. Point at a mark for its figures.")
+            st.caption(INTERVALS[chart.kind])
     with st.container(horizontal=True):
         try_link(finding)
         st.download_button(
@@ -317,8 +324,9 @@ def page() -> None:
     claim = asked_for(found, families) if families else ""
     if claim:
         detail(found, families, claim)
+        to_top(claim, key="top")
         return
-    header("Which claims of the paper hold up?", "")
+    header("Which claims of the paper hold up?")
     for problem in found.problems:
         st.caption(f":material/warning: {plain(problem)}")
     if not families:
@@ -326,6 +334,7 @@ def page() -> None:
         return
     st.markdown((TEXT / "paper.md").read_text())
     overview(found, families)
+    to_top("", key="top")
 
 
 page()

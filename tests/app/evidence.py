@@ -31,7 +31,7 @@ def bars() -> tuple[Table, Chart]:
     for i, network in enumerate(("standard", "madry", "single", "dual-bn")):
         for branch in ("clean", "adversarial") if network == "dual-bn" else ("only",):
             robust = 0.02 if branch == "clean" or network == "standard" else 0.55 + 0.03 * i
-            for kind, value in (("clean", 0.99 - 0.01 * i), ("robust", robust)):
+            for kind, value in (("clean", 0.98 - 0.01 * i), ("robust", robust)):
                 rows.append((network, branch, kind, *around(value, 0.015), 2000))
     table = Table(
         "accuracy", "Clean accuracy and accuracy under PGD-20 at 8/255, white-box.",
@@ -63,7 +63,7 @@ def distances() -> tuple[Table, Chart, Chart]:
 def cross() -> tuple[Table, Table, tuple[Chart, ...]]:
     """Accuracy of every NS under every AP as a grid; the main effects as points."""
     rows = tuple(
-        (f"NS {ns}", ap, kind, *around(0.05 + 0.6 * a * (kind == "robust") + 0.9 * (kind == "clean"), 0.02))
+        (f"NS {ns}", ap, kind, *around(0.02 + 0.6 * a * (kind == "robust") + 0.9 * (kind == "clean"), 0.02))
         for kind in ("clean", "robust") for ns in ("clean", "adversarial", "noise") for a, ap in enumerate(AXES)
     )  # fmt: skip
     table = Table("grid", "Accuracy of NS and AP combined.", ("ns", "ap", "accuracy", "value", "low", "high"), rows)
