@@ -13,13 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from engine.attacks import PGD
 from engine.data.base import Progress
-from engine.evaluation import Bench, crafting_network, seeded
-from engine.features import LayerGap, layer_gaps
+from engine.evaluation import Bench
+from engine.features import LayerGap, statistics_gaps
 from engine.files import write_atomic
+from engine.sources import CLEAN, Source, take_sample
 from engine.values import InputError, NormSetting
 
 
@@ -53,14 +52,9 @@ def make_track(
     for done, setting in enumerate(map(line, lams)):
         if setting in known:
             continue
-        view = bench.view(setting)
-        craft = crafting_network(view)
-        clean: list[Tensor] = []
-        attacked: list[Tensor] = []
-        for start, (images, labels) in bench.batches(n):
-            clean.append(images)
-            attacked.append(attack(craft, images, labels, generator=seeded(seed, start)))
-        known[setting] = tuple(layer_gaps(view, clean, attacked))
+        sample = take_sample(bench, setting, (CLEAN, Source("adv", attack)), n, seed)
+        clean, adv = ({k: m.whole for k, m in sample.moments[s].items()} for s in ("clean", "adv"))
+        known[setting] = tuple(statistics_gaps(clean, adv))
         if progress is not None:
             progress(done + 1, len(lams))
     return Track(tuple(lams), attack.label, n, seed, tuple(known[line(lam)] for lam in lams))

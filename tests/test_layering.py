@@ -21,7 +21,7 @@ LAYERS = (
     ("files",),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
-    ("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "suspicion", "explain"),
+    ("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "suspicion", "explain", "sources"),
     ("training", "experiments"),
     ("api", "cli", "__main__"),
 )
@@ -37,6 +37,8 @@ NEIGHBOURS = {
     ("suspicion", "evaluation"),
     ("strip", "evaluation"),
     ("gaps", "evaluation"),
+    ("gaps", "sources"),
+    ("sources", "evaluation"),
     ("experiments", "training"),
     ("cli", "api"),
     ("__main__", "api"),

@@ -7,12 +7,32 @@ Usage::
 A new experiment is a module with an `EXPERIMENT` and a line in `_MODULES`.
 """
 
-from engine.experiments import puzzle
+from engine.experiments import (
+    cross_statistics,
+    equal_ap,
+    grid,
+    halves,
+    layer_distances,
+    noise_control,
+    over_epochs,
+    puzzle,
+    two_tasks,
+)
 from engine.experiments.base import Chart, Experiment, Finding, Outcome, Prediction, Table, Verdict
 from engine.experiments.family import Family, families
 from engine.experiments.store import finding_path, load_finding, load_findings, save_finding
 
-_MODULES = (puzzle,)
+_MODULES = (
+    puzzle,
+    cross_statistics,
+    halves,
+    equal_ap,
+    layer_distances,
+    over_epochs,
+    noise_control,
+    grid,
+    two_tasks,
+)
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 
 __all__ = [

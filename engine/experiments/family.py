@@ -12,16 +12,17 @@ image are kept while the family lives, so that experiments run one after another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from engine.attacks import Attack
 from engine.cards import EvalRecord, ModelCard
-from engine.data.base import ImageSet, Progress
+from engine.data.base import ImageSet, Progress, checksum
 from engine.evaluation import Bench
+from engine.sources import Sample, Source, take_sample
 from engine.sweep import MAIN_EPS, canonical, load_sweep, sweep_header
 from engine.values import Branch, InputError, NormSetting, branch_setting, eps_label
 
@@ -62,8 +63,9 @@ class Family:
     members: dict[str, ModelCard]
     open_member: Opener
     root: Path
-    _benches: dict[tuple[str, int], Bench] = field(default_factory=dict[tuple[str, int], Bench])
+    _benches: dict[str, Bench] = field(default_factory=dict[str, Bench])
     _correct: dict[tuple[object, ...], Tensor] = field(default_factory=dict[tuple[object, ...], Tensor])
+    _samples: dict[tuple[object, ...], Sample] = field(default_factory=dict[tuple[object, ...], Sample])
     _records: dict[str, list[EvalRecord]] = field(default_factory=dict[str, list[EvalRecord]])
 
     def missing(self, *roles: str) -> str:
@@ -72,17 +74,18 @@ class Family:
         return f"The family {self.name} has no {' and no '.join(absent)} network here yet." if absent else ""
 
     def bench(self, role: str, n: int) -> Bench:
-        """The member on its first n held-out images."""
+        """The member on at least its first n held-out images."""
         if role not in self.members:
             raise InputError(self.missing(role))
-        key = (role, n)
-        if key not in self._benches:
-            self._benches[key] = self.open_member(self.members[role].name, n)
-        return self._benches[key]
+        if role not in self._benches or len(self._benches[role].test) < n:
+            self._benches[role] = self.open_member(self.members[role].name, n)
+        return self._benches[role]
 
     def images(self, n: int) -> ImageSet:
         """The first n held-out images, the same for all members."""
-        return self.bench(next(iter(self.members)), n).test
+        whole = self.bench(next(iter(self.members)), n).test
+        images, labels = whole.images[:n], whole.labels[:n]
+        return replace(whole, images=images, labels=labels, checksum=checksum(images, labels))
 
     def eps(self, role: str) -> float:
         """What the member was trained against; the family's common eps for one that was trained on clean images."""
@@ -92,17 +95,19 @@ class Family:
         self,
         role: str,
         setting: NormSetting,
-        attack: Attack | None,
+        attacks: Sequence[Attack | None],
         n: int,
         seed: int,
         progress: Progress | None = None,
-    ) -> Tensor:
-        """Which of the first n images are right, bool (n,), white-box; kept for the next experiment."""
+    ) -> list[Tensor]:
+        """For each attack, which of the first n images are right, bool (n,), white-box; kept for later experiments."""
         setting = canonical(setting, self.members[role].norm_design)
-        key = (role, setting, attack, n, seed)
-        if key not in self._correct:
-            self._correct[key] = next(self.bench(role, n).correct(setting, [attack], n, seed, progress=progress))
-        return self._correct[key]
+        new = [attack for attack in attacks if (role, setting, attack, n, seed) not in self._correct]
+        if new:
+            found = self.bench(role, n).correct(setting, new, n, seed, progress=progress)
+            for attack, right in zip(new, found, strict=True):
+                self._correct[role, setting, attack, n, seed] = right
+        return [self._correct[role, setting, attack, n, seed] for attack in attacks]
 
     def record(
         self,
@@ -118,8 +123,24 @@ class Family:
         for known in self._known(role):
             if known.n >= n and (known.setting, known.attack, known.seed) == (wanted, attack, seed):
                 return known
-        kept = self.correct(role, wanted, attack, n, seed, progress)
+        (kept,) = self.correct(role, wanted, [attack], n, seed, progress)
         return EvalRecord(wanted, attack, None if attack is None else wanted, n, int(kept.sum()), seed)
+
+    def sample(
+        self,
+        role: str,
+        setting: NormSetting,
+        sources: tuple[Source, ...],
+        n: int,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> Sample:
+        """Feature statistics and accuracy of the sources at a setting; kept for the next experiment."""
+        key = (role, setting, sources, n, seed)
+        if key not in self._samples:
+            needed = 2 * n if any(source.second for source in sources) else n
+            self._samples[key] = take_sample(self.bench(role, needed), setting, sources, n, seed, progress)
+        return self._samples[key]
 
     def _known(self, role: str) -> list[EvalRecord]:
         """White-box records of the card and the sweep that rest on these weights and images, most images first."""

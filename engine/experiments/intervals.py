@@ -66,29 +66,31 @@ def difference(a: EvalRecord, b: EvalRecord) -> Estimate:
     return Estimate(value, low, high)
 
 
-def quantiles(value: float, draws: Tensor) -> Estimate:
-    """The value with the 2.5 % and 97.5 % quantiles of its bootstrap draws (b,)."""
-    low, high = draws.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Estimate(value, low, high)
+def spread(draws: Tensor) -> Estimate:
+    """draws (1 + b,): the value on all images, then b bootstrap draws; percentile interval, never without the value.
+
+    A distance grows when images are resampled, so the draws of one that is nearly 0 can all lie above it.
+    """
+    value = float(draws[0])
+    low, high = draws[1:].double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def resamples(n: int, seed: int, n_boot: int = N_BOOT) -> Tensor:
-    """(n_boot, n) float64: how often each of n units is drawn, with replacement; rows sum to n."""
+    """(1 + n_boot, n) float64: how often each of n units is taken: once, then drawn with replacement; rows sum to n."""
     drawn = torch.randint(n, (n_boot, n), generator=torch.Generator().manual_seed(seed))
-    return torch.zeros(n_boot, n, dtype=torch.float64).scatter_add_(
-        1, drawn, torch.ones(n_boot, n, dtype=torch.float64)
-    )
+    ones = torch.ones(n_boot, n, dtype=torch.float64)
+    return torch.cat([ones[:1], torch.zeros_like(ones).scatter_add_(1, drawn, ones)])
 
 
 def bootstrap(values: Tensor, statistic: Callable[[Tensor], Tensor], seed: int, n_boot: int = N_BOOT) -> Estimate:
     """Percentile bootstrap over the first axis (images) of `values` (n, ...), pairs kept.
 
-    `statistic` takes means (b, ...) over images and returns (b,) numbers.
+    `statistic` takes means over images (1 + b, ...) and returns (1 + b,) numbers.
     """
     flat = values.double().flatten(1)
-    means = torch.cat([flat.mean(0, keepdim=True), resamples(len(values), seed, n_boot) @ flat / len(values)])
-    found = statistic(means.view(-1, *values.shape[1:]))
-    return quantiles(float(found[0]), found[1:])
+    means = resamples(len(values), seed, n_boot) @ flat / len(values)
+    return spread(statistic(means.view(-1, *values.shape[1:])))
 
 
 def above(estimate: Estimate, threshold: float) -> Verdict:

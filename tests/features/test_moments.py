@@ -12,7 +12,19 @@ import torch
 from scipy.stats import wasserstein_distance
 from torch import Tensor, nn
 
-from engine.features import Moments, affine_gaps, layer_gaps, measure, statistics_gaps, stored_gaps, wasserstein1
+from engine.features import (
+    DISTANCES,
+    ImageMoments,
+    Moments,
+    Recorder,
+    affine_distances,
+    affine_gaps,
+    layer_gaps,
+    measure,
+    statistics_gaps,
+    stored_gaps,
+    wasserstein1,
+)
 from engine.norm import at
 from engine.values import DUAL_BN, SINGLE, Branch, InputError, NormSetting, Stored, branch_setting
 from tests.support import dual, generator, random_images, snapshot
@@ -133,6 +145,61 @@ def test_affine_gaps_grow_along_lambda() -> None:
         assert whole[name] == pytest.approx(np.linalg.norm(adv - clean) / np.linalg.norm(clean), rel=1e-5)
         assert affine_gaps(model, 0.0)[name] == 0
         assert affine_gaps(model, 0.25)[name] == pytest.approx(whole[name] / 4, rel=1e-4)
+
+
+def drawn(seed: int, channels: int = 32) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(mean_a, sigma_a, mean_b, sigma_b), each (3, channels)."""
+    values = torch.randn(4, 3, channels, generator=generator(seed), dtype=torch.float64)
+    return values[0], values[1].exp(), values[2], values[3].exp()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_distances_against_scipy_and_torch(seed: int) -> None:
+    """Each over a leading axis, as when images are resampled."""
+    mean_a, sigma_a, mean_b, sigma_b = sides = drawn(seed)
+    found = {name: distance(*sides).mean(-1) for name, distance in DISTANCES.items()}
+    for row in range(3):
+        assert found["w1 mean"][row] == pytest.approx(wasserstein_distance(mean_a[row], mean_b[row]))
+        assert found["w1 sigma"][row] == pytest.approx(wasserstein_distance(sigma_a[row], sigma_b[row]))
+    for statistic in ("mean", "sigma"):
+        assert (found[f"paired {statistic}"] > found[f"w1 {statistic}"]).all()
+    a, b = torch.distributions.Normal(mean_a, sigma_a), torch.distributions.Normal(mean_b, sigma_b)
+    torch.testing.assert_close(found["kl"], torch.distributions.kl_divergence(b, a).mean(-1))
+    torch.testing.assert_close(found["w2"], ((mean_a - mean_b) ** 2 + (sigma_a - sigma_b) ** 2).sqrt().mean(-1))
+
+
+def test_image_moments_of_any_split_and_of_repeated_images() -> None:
+    """Merged they are those of the whole; drawn twice an image counts as if it stood there twice."""
+    view, images = at(dual(), SETTING), random_images(6)
+    recorder = Recorder(view)
+    logits = recorder(images)
+    torch.testing.assert_close(logits, view(images), rtol=0, atol=0)
+    whole = recorder.taken()
+    parts: list[dict[str, ImageMoments]] = []
+    for part in (images[:1], images[1:4], images[4:]):
+        recorder(part)
+        parts.append(recorder.taken())
+    repeated = measure(view, [images[[0, 0, 0, 3, 3, 5]]])
+    for name, moments in whole.items():
+        merged = parts[0][name].merge(parts[1][name]).merge(parts[2][name]).whole
+        assert merged.count == moments.whole.count == 6 * 64
+        torch.testing.assert_close(merged.mean, moments.whole.mean, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(merged.var, moments.whole.var, rtol=1e-6, atol=1e-7)
+        mean, var = moments.resampled(torch.tensor([[3.0, 0, 0, 2, 0, 1]], dtype=torch.float64))
+        torch.testing.assert_close(mean[0], repeated[name].mean, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(var[0], repeated[name].var, rtol=1e-5, atol=1e-6)
+
+
+def test_affine_distances_of_both_halves() -> None:
+    model = dual(DUAL_BN)
+    rows = {(row.layer, row.half): row for row in affine_distances(model)}
+    assert rows.keys() == {(layer, half) for layer in ("bn1", "bn2") for half in ("weight", "bias")}
+    for (layer, half), row in rows.items():
+        u, v = (model.get_submodule(layer).get_parameter(f"{half}.{b}").detach().double().numpy() for b in (0, 1))
+        assert row.w1 == pytest.approx(wasserstein_distance(u, v))
+        assert row.paired == pytest.approx(np.abs(u - v).mean())
+        assert row.cosine == pytest.approx(u @ v / np.linalg.norm(u) / np.linalg.norm(v))
+    assert all((row.w1, row.cosine) == (0, pytest.approx(1)) for row in affine_distances(dual(SINGLE)))
 
 
 class Unused(nn.Module):
