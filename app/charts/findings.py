@@ -82,7 +82,8 @@ class Drawing:
     def place(self) -> Part:
         """The other axis: names in the order of the table, or numbers; series side by side within a name."""
         along = "y" if self.lying else "x"
-        title = None if self.small else self.chart.x_title or None
+        share = ", %" if self.chart.percent and self.chart.kind == "points" and not self.named else ""
+        title = None if self.small or not self.chart.x_title else self.chart.x_title + share
         axis: Part = {"labelFlush": False}
         if not self.named and self.chart.kind != "bars":
             if all(place.isdecimal() for place in self.places):
@@ -91,7 +92,7 @@ class Drawing:
             return {along: {"field": "x", "type": "quantitative", "title": title, "scale": scale, "axis": axis}}
         axis |= {"ticks": False, "labelLimit": 150, "labelAngle": 0, "labelOverlap": False if self.lying else "greedy"}
         if self.upright:
-            axis |= {"labelAngle": -90, "labelLimit": 90}
+            axis |= {"labels": False} if self.small else {"labelAngle": -90, "labelLimit": 90}
         found: Part = {along: {"field": "x", "type": "nominal", "sort": self.places, "title": title, "axis": axis}}
         if len(self.names) > 1 and not self.merged and self.chart.kind != "lines":
             found[f"{along}Offset"] = {"field": "series", "type": "nominal", "sort": self.names}
@@ -110,6 +111,7 @@ class Drawing:
         legend: Part | None = None
         if not self.merged:
             legend = {"orient": "top", "title": None, "columns": self.legend_columns, "offset": 4, "symbolOpacity": 1}
+            legend |= {"symbolSize": 60, "rowPadding": 2}
             legend["labelLimit"] = 320 if self.legend_columns == 1 else 165
             if self.chart.kind == "lines":
                 legend["symbolType"] = "stroke"
@@ -137,7 +139,8 @@ class Drawing:
         if self.names and not self.merged and self.chart.kind != "grid":
             lines = -(-len(self.names) // (self.legend_columns or len(self.names)))
         titled = self.value_title if self.lying else self.chart.x_title and not self.small
-        return plot + (12 + 19 * lines if lines else 6) + (90 if self.upright else 22) + (22 if titled else 0)
+        labels = (4 if self.small else 90) if self.upright else 22
+        return plot + (12 + 19 * lines if lines else 6) + labels + (22 if titled else 0)
 
     @property
     def base(self) -> Part:
@@ -239,6 +242,8 @@ def panels(finding: api.Finding, index: int, small: bool = False) -> list[Panel]
     chart, rows = finding.charts[index], rows_of(finding, index)
     if rows.empty:
         return []
+    if chart.kind == "points" and chart.percent and all(isinstance(x, (int, float)) for x in rows["x"]):
+        rows["x"] = 100 * rows["x"]  # a scatter of two shares
     named = chart.kind == "grid" or bool(rows["x"].map(lambda x: isinstance(x, str)).any())
     if named or chart.kind == "bars":
         rows["x"] = rows["x"].map(label)
