@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import streamlit as st
 from torch import nn
 
 from app.charts import layers, plane
+from app.charts.findings import panels
 from app.components.blend import BlendPayload, Start
 from app.payload import Shown, Sources, build
 from app.selection import Selection
@@ -175,6 +177,40 @@ def training_log(checkpoint: str, weights_sha256: str) -> pd.DataFrame | None:  
     except (OSError, ValueError):
         return None
     return log if {"epoch", "clean_accuracy", "robust_accuracy"} <= set(log.columns) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The experiments' results on file by (family, experiment), and a sentence for each file that cannot be read.
+
+    stamp: another number as soon as a file or a checkpoint is another.
+    """
+
+    by_key: dict[tuple[str, str], api.Finding]
+    problems: list[str]
+    stamp: int
+
+
+def findings() -> Findings:
+    """Read again only when a file, or a checkpoint that makes one stale, has changed."""
+    folder = api.CHECKPOINTS / api.FINDINGS
+    files = tuple(sorted((str(path), path.stat().st_mtime_ns) for path in folder.glob("*/*.json")))
+    hashes = tuple((card.name, card.weights_sha256) for card in cards()[0])
+    return _findings(folder, hash((files, hashes)))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _findings(folder: Path, stamp: int) -> Findings:
+    found, problems = api.load_findings(folder, cards()[0])
+    named = [problem.replace(f"{folder}/", f"{folder.name}/") for problem in problems]
+    return Findings({(one.family, one.experiment): one for one in found}, named, stamp)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def evidence_specs(stamp: int, family: str, experiment: str, index: int, small: bool) -> list[tuple[str, Spec]]:  # noqa: ARG001 (a key)
+    """A finding's chart: title and plot of each panel."""
+    finding = findings().by_key[family, experiment]
+    return [(panel.title, panel.spec) for panel in panels(finding, index, small)]
 
 
 def model_of(checkpoint: str, weights_sha256: str) -> nn.Module:

@@ -48,6 +48,7 @@ def use_checkpoints(monkeypatch: pytest.MonkeyPatch, _shown_root: list[Path]) ->
     list_cards, checkpoint_folder = api.list_cards, api.checkpoint_folder
 
     def use(root: Path) -> None:
+        monkeypatch.setattr(api, "CHECKPOINTS", root)
         monkeypatch.setattr(api, "list_cards", lambda: list_cards(root))
         monkeypatch.setattr(api, "checkpoint_folder", lambda name, *_: checkpoint_folder(name, root))
         if _shown_root != [root]:
