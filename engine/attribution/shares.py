@@ -79,10 +79,10 @@ def band_shares(response: Floats) -> Doubles:
     energy[:, 0, 0] = 0
     down, right = np.meshgrid(*(np.fft.fftfreq(side) for side in energy.shape[1:]), indexing="ij")
     bands = np.zeros((len(shapes.CLASSES), *energy.shape[1:]))
-    for band, vector in zip(bands, shapes.wave_vectors(np.arange(len(shapes.CLASSES))), strict=True):
+    for index, vector in enumerate(shapes.wave_vectors(np.arange(len(bands)))):
         nearest = np.hypot(down - vector[0], right - vector[1]).argsort(axis=None, kind="stable")[:BAND]
-        rows, columns = np.unravel_index(nearest, band.shape)
-        band[rows, columns] = band[-rows, -columns] = 1
+        rows, columns = np.unravel_index(nearest, down.shape)
+        bands[index, rows, columns] = bands[index, -rows, -columns] = 1
     return _ratio(np.einsum("nhw,khw->nk", energy, bands), energy.sum((1, 2))[:, None])
 
 
