@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.data.base import Progress
-from engine.evaluation import Bench
+from engine.evaluation import Bench, Trial
 from engine.experiments.base import Chart, Experiment, Outcome, Steps, table
 from engine.experiments.family import Family
 from engine.experiments.intervals import above, bootstrap
@@ -48,7 +48,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
     rows: list[tuple[str, str, float, float, float]] = []
     clean: dict[str, Tensor] = {}
     for name, (role, setting) in wanted.items():
-        clean[name], robust = family.bench(role, n).correct(setting, [None, attack], n, seed, progress=steps.inside)
+        clean[name], robust = family.bench(role, n).correct(Trial(setting, n, seed), [None, attack], steps.inside)
         rows += [(name, "clean", *accuracy(clean[name]).cells), (name, "attacked", *accuracy(robust).cells)]
         steps.done()
     bench = family.bench("ap-ns-tuned", n)
@@ -56,7 +56,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
     for radius in RADII:
         other = Bench(recomposed(bench.model, clipped(radius)), bench.test, bench.calibration)
         for kind, right in zip(
-            ("clean", "attacked"), other.correct(clean_ns, [None, attack], n, seed, progress=steps.inside), strict=True
+            ("clean", "attacked"), other.correct(Trial(clean_ns, n, seed), [None, attack], steps.inside), strict=True
         ):
             freedom.append((radius, kind, *accuracy(right).cells))
         steps.done()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.attacks import PGD
 from engine.data.base import Progress
-from engine.evaluation import Bench, crafting_network, seeded
+from engine.evaluation import Bench, Trial, crafting_network, seeded
 from engine.experiments.base import Chart, Experiment, Outcome, Steps, table
 from engine.experiments.family import Family
 from engine.experiments.intervals import Estimate, above, bootstrap
@@ -123,7 +123,7 @@ class Work:
 
     def right(self, setting: NormSetting) -> tuple[Tensor, Tensor]:
         """Which images (n,) are right clean, and right under the white-box attack."""
-        tried = self.bench.correct(setting, [None, self.attack], self.n, self.seed, progress=self.steps.inside)
+        tried = self.bench.correct(Trial(setting, self.n, self.seed), [None, self.attack], self.steps.inside)
         clean, robust = tried
         self.steps.done()
         return clean, robust

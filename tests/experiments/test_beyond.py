@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.attacks import PGD, LogitsFn
-from engine.evaluation import crafting_network
+from engine.evaluation import Trial, crafting_network
 from engine.experiments.affine_only import clipped
 from engine.experiments.affine_path import above_chord, barrier_rows, least_curvature
 from engine.experiments.base import Steps
@@ -123,7 +123,7 @@ def test_each_image_is_measured_as_the_bench_judges_it() -> None:
     logits = bench.view(setting)(images)
     torch.testing.assert_close(found.loss[:, 0], F.cross_entropy(logits, labels, reduction="none"))
     torch.testing.assert_close(found.confidence[:, 0], logits.softmax(1).amax(1))
-    clean, robust = bench.correct(setting, [None, replace(ATTACK, random_start=False)], 100, 3)
+    clean, robust = bench.correct(Trial(setting, 100, 3), [None, replace(ATTACK, random_start=False)])
     assert torch.equal(found.right[:, 0], clean)
     assert 0 < robust.sum() < clean.sum()  # linear: the start does not matter once eps is travelled
     assert abs(int(found.right[:, 1].sum() - robust.sum())) <= 2
@@ -191,7 +191,7 @@ def test_verdicts_after_an_attack_on_the_judge_itself_are_white_box() -> None:
     bench, setting, attack = linear_bench(), branch_setting(Branch.ADV), replace(ATTACK, random_start=False)
     view = bench.view(setting)
     found = verdicts({"branch": view}, crafting_network(view), attack, bench, 100, 0)["branch"]
-    clean, robust = bench.correct(setting, [None, attack], 100, 0)
+    clean, robust = bench.correct(Trial(setting, 100, 0), [None, attack])
     assert torch.equal(found & clean, robust)
     assert torch.equal(verdicts({"branch": view}, None, attack, bench, 100, 0)["branch"], clean)
 
