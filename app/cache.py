@@ -13,8 +13,8 @@ import pandas as pd
 import streamlit as st
 from torch import nn
 
-from app.charts import findings as evidence
 from app.charts import layers, plane
+from app.charts.findings import panels
 from app.components.blend import BlendPayload, Start
 from app.payload import Shown, Sources, build
 from app.selection import Selection
@@ -192,7 +192,7 @@ def _findings(folder: Path, stamp: int) -> Findings:
 def evidence_specs(stamp: int, family: str, experiment: str, index: int, small: bool) -> list[tuple[str, Spec]]:  # noqa: ARG001 (a key)
     """A finding's chart: title and plot of each panel."""
     finding = findings().by_key[family, experiment]
-    return [(panel.title, panel.spec) for panel in evidence.panels(finding, index, small)]
+    return [(panel.title, panel.spec) for panel in panels(finding, index, small)]
 
 
 def model_of(checkpoint: str, weights_sha256: str) -> nn.Module:

@@ -11,19 +11,13 @@ page of claims has forty. It checks them in the tests instead.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
+from app.charts.evidence import GREY, OTHERS, colours, decades, ends_of, label, pairs_of, rows_of, sparse
 from engine import api
 
-CLEAN, ADV = "#1b8ea3", "#e0681f"
-OTHERS = ("#6f86d0", "#b8559a", "#968a1f", "#3f9a75", "#8a6ccf", "#b5563f", "#8a98a0", "#5b78c4")
-GREY = "#6f7e87"
-"""Readable on both backgrounds, as are all colours above."""
 DASHES = ([1, 0], [7, 4], [2, 3], [10, 3, 2, 3], [4, 4], [12, 4], [1, 2], [6, 2, 2, 2])
 SHAPES = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
 LYING = 14
@@ -75,7 +69,7 @@ class Drawing:
         axis: Part = {"labelFlush": False, "tickCount": 4 if self.small else 5, "titlePadding": 6}
         if self.chart.y_scale == "log":
             scale = {"type": "log", "domain": list(self.ends)}
-            axis |= {"values": decades(self.ends), "format": ".1~g"}
+            axis |= {"values": decades(self.ends), "format": "~g"}
         title = self.value_title or None
         return {self.across: {"field": field, "type": "quantitative", "scale": scale, "title": title, "axis": axis}}
 
@@ -84,6 +78,8 @@ class Drawing:
         along = "y" if self.lying else "x"
         share = ", %" if self.chart.percent and self.chart.kind == "points" and not self.named else ""
         title = None if self.small or not self.chart.x_title else self.chart.x_title + share
+        if self.small and self.upright:  # there is no room for the names
+            title = self.chart.x_title or self.chart.x
         axis: Part = {"labelFlush": False}
         if not self.named and self.chart.kind != "bars":
             if all(place.isdecimal() for place in self.places):
@@ -139,7 +135,7 @@ class Drawing:
         if self.names and not self.merged and self.chart.kind != "grid":
             lines = -(-len(self.names) // (self.legend_columns or len(self.names)))
         titled = self.value_title if self.lying else self.chart.x_title and not self.small
-        labels = (4 if self.small else 90) if self.upright else 22
+        labels = (26 if self.small else 90) if self.upright else 22
         return plot + (12 + 19 * lines if lines else 6) + labels + (22 if titled else 0)
 
     @property
@@ -176,69 +172,11 @@ class Drawing:
         return [{"data": {"values": [{}]}, "mark": mark, "encoding": {self.across: {"datum": 0}}}]
 
 
-def colours(names: Sequence[str]) -> list[str]:
-    """One for each name; the first that speaks of clean and the first of adversarial get the colours of those."""
-    left, found = list(OTHERS), dict[str, str]()
-    for colour, words, not_words in ((CLEAN, ("clean",), ("adv", "robust")), (ADV, ("adv", "robust"), ("clean",))):
-        for name in names:
-            low = name.lower()
-            if any(word in low for word in words) and not any(word in low for word in not_words):
-                found[name] = colour
-                break
-    return [found.get(name) or (left.pop(0) if left else GREY) for name in names]
-
-
-def rows_of(finding: api.Finding, index: int) -> pd.DataFrame:
-    """The chart's table as x, y, low, high, interval, series, facet, n; in percent where it says so.
-
-    Only rows with a y, above 0 on a log axis; without an interval both its ends are y.
-    """
-    chart = finding.charts[index]
-    table = finding.table(chart.table)
-    times = 100.0 if chart.percent else 1.0
-    frame = pd.DataFrame(list(table.rows), columns=list(table.columns)).dropna(subset=[chart.y])
-    found = pd.DataFrame({"x": frame[chart.x]})
-    for key, column in (("y", chart.y), ("low", chart.low or chart.y), ("high", chart.high or chart.y)):
-        numbers: Any = pd.to_numeric(frame[column], errors="coerce")
-        found[key] = times * numbers
-    found = found.dropna(subset=["x", "y"])
-    both = zip(found["low"], found["high"], strict=True)
-    found["interval"] = [f"{low:.4g} to {high:.4g}" if low == low and high == high else "none" for low, high in both]
-    for key in ("low", "high"):
-        found[key] = found[key].fillna(found["y"])
-    if chart.y_scale == "log":
-        found = found.loc[found["y"] > 0]
-        found["low"] = found["low"].where(found["low"] > 0, found["y"])
-    for key, column in (("series", chart.series), ("facet", chart.facet)):
-        found[key] = frame[column].map(label) if column else ""
-    if "n" in frame:
-        found["n"] = frame["n"]
-    return found
-
-
-def label(cell: object) -> str:
-    return f"{cell:g}" if isinstance(cell, float) else str(cell)
-
-
-def ends_of(rows: pd.DataFrame, bars: bool, percent: bool) -> tuple[float, float]:
-    """A value axis that holds every interval: from 0 for bars, to 100 where shares come near it."""
-    low, high = float(min(*rows["low"], *rows["y"])), float(max(*rows["high"], *rows["y"]))
-    if percent and low >= 0 and 40 < high <= 100:
-        return 0.0, 100.0
-    from_zero = bars or (low >= 0 and low < 0.6 * high)
-    low, high = (min(0.0, low), max(0.0, high)) if from_zero else (low, high)
-    room = 0.08 * (high - low) or 1.0
-    return (low if low == 0 else low - room), (high if high == 0 else high + room)
-
-
-def decades(ends: tuple[float, float]) -> list[float]:
-    """Powers of ten from end to end; every second where there are many."""
-    first, last = round(math.log10(ends[0])), round(math.log10(ends[1]))
-    return [10.0**k for k in range(first, last + 1, 1 if last - first < 6 else 2)]
-
-
 def panels(finding: api.Finding, index: int, small: bool = False) -> list[Panel]:
-    """The chart's plots, all on the same scales; none where no row has a value. Small: for a row of the overview."""
+    """The chart's plots; none where no row has a value. Small: for a row of the overview.
+
+    All on the same scale, unless one would be flat on it: metrics have units of their own.
+    """
     chart, rows = finding.charts[index], rows_of(finding, index)
     if rows.empty:
         return []
@@ -247,37 +185,25 @@ def panels(finding: api.Finding, index: int, small: bool = False) -> list[Panel]
     named = chart.kind == "grid" or bool(rows["x"].map(lambda x: isinstance(x, str)).any())
     if named or chart.kind == "bars":
         rows["x"] = rows["x"].map(label)
-    ends = ends_of(rows, chart.kind == "bars", chart.percent)
-    if chart.y_scale == "log":
-        low, high = float(min(rows["low"])), float(max(rows["high"]))
-        ends = (10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high)))
     names = list(dict.fromkeys(rows["series"])) if chart.series else []
-    merged = named and chart.kind in ("bars", "points") and _sparse(rows, len(names))
+    merged = named and chart.kind in ("bars", "points") and sparse(rows, len(names))
     if merged:
-        rows["x"] = _pairs(rows)
+        rows["x"] = pairs_of(rows)
     places = list(dict.fromkeys(map(label, rows["x"])))
-    drawing = Drawing(chart, small, names, places, ends, named, merged, "n" in rows)
     draw = {"bars": bars, "lines": lines, "points": points, "grid": grid}[chart.kind]
+    ends = ends_of(rows, chart)
+    parts = [(str(facet), part) for facet, part in rows.groupby("facet", sort=False)]
+    own = {facet: ends_of(part, chart) for facet, part in parts}
+    alike = chart.percent or all(4 * (high - low) >= ends[1] - ends[0] for low, high in own.values())
     found: list[Panel] = []
-    for facet, part in rows.groupby("facet", sort=False):
+    for facet, part in parts:
+        drawing = Drawing(chart, small, names, places, ends if alike else own[facet], named, merged, "n" in rows)
         values = part.drop(columns="facet").astype(object).where(part.notna(), None).to_dict("records")
         padding = {"top": 4, "bottom": 4, "left": 2, "right": 10}
         layers = draw(drawing, len(part))
         spec = {"data": {"values": values}, "layer": layers, "height": drawing.height, "padding": padding}
-        found.append(Panel(str(facet), spec))
+        found.append(Panel(facet, spec))
     return found
-
-
-def _sparse(rows: pd.DataFrame, n_names: int) -> bool:
-    """Whether under three quarters of the places have every series."""
-    pairs = len(set(zip(rows["x"], rows["series"], strict=True)))
-    return n_names > 1 and pairs < 0.75 * len(set(rows["x"])) * n_names
-
-
-def _pairs(rows: pd.DataFrame) -> Any:
-    """'dual-bn, clean'; only x where it has one series."""
-    single = rows.groupby("x")["series"].transform("nunique") == 1
-    return rows["x"].where(single, rows["x"] + ", " + rows["series"])
 
 
 def bars(d: Drawing, n_rows: int) -> list[Part]:

@@ -12,11 +12,12 @@ import altair as alt
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.charts.findings import ADV, CLEAN, colours, ends_of, panels, rows_of
+from app.charts.evidence import ADV, CLEAN, colours, ends_of, rows_of
+from app.charts.findings import panels
 from engine import api
 from engine.experiments import save_finding
 from tests.app.conftest import run
-from tests.app.evidence import FAMILIES, LAYERS, bars, cross, distances, finding, findings, write_findings
+from tests.app.evidence import FAMILIES, LAYERS, around, bars, cross, distances, finding, findings, write_findings
 from tests.support import write_checkpoint
 
 Use = Callable[[Path], None]
@@ -172,6 +173,10 @@ def specs(one: api.Finding, small: bool = False) -> list[dict[str, Any]]:
     return [panel.spec for index in range(len(one.charts)) for panel in panels(one, index, small)]
 
 
+def specs_of(table: Any, chart: Any) -> list[dict[str, Any]]:
+    return specs(finding("E3", "shapes", tables=(table,), charts=(chart,)))
+
+
 @pytest.mark.parametrize("small", [False, True])
 def test_charts_are_valid(small: bool) -> None:
     """By Altair, against Vega-Lite's schema."""
@@ -242,6 +247,18 @@ def test_thousands_of_rows_are_drawn() -> None:
     assert len(spec["data"]["values"]) == 6000
 
 
+def test_panels_of_other_units_have_scales_of_their_own() -> None:
+    table, chart, _ = distances()
+    chart = replace(chart, y_scale="linear", facet="source", series="")
+    tops = [spec["layer"][-1]["encoding"]["y"]["scale"]["domain"][1] for spec in specs_of(table, chart)]
+    assert tops == pytest.approx([0.53, 0.018, 0.021], rel=0.1)
+    alike = tuple((*row[:3], *around(0.3, 0.01)) for row in table.rows)
+    tops = [
+        spec["layer"][-1]["encoding"]["y"]["scale"]["domain"][1] for spec in specs_of(replace(table, rows=alike), chart)
+    ]
+    assert len(set(tops)) == 1
+
+
 def test_clean_and_adversarial_keep_their_colours() -> None:
     assert colours(["stored", "adversarial AP", "clean AP"])[1:] == [ADV, CLEAN]
     assert colours(["clean NS", "clean AP", "clean or adversarial"]).count(CLEAN) == 1
@@ -254,6 +271,6 @@ def test_the_value_axis_holds_every_interval() -> None:
     for one in findings("shapes"):
         for index, chart in enumerate(one.charts):
             rows = rows_of(one, index)
-            low, high = ends_of(rows, chart.kind == "bars", chart.percent)
+            low, high = ends_of(rows, chart)
             assert low <= min(rows["low"])
             assert max(rows["high"]) <= high or (chart.percent and high == 100)
