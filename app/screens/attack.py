@@ -90,7 +90,7 @@ def watch(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) ->
     st.caption(
         f"The network is {'; '.join(said)}. {attack.label}, {step}seed {api.SEED}; each side is attacked white-box "
         "through its own network, from the same start; verdicts by the unfolded network. One image, so there is no "
-        f"interval. Difference × {attacking.MAGNIFY} around grey; sign: white up, black down, per colour; "
+        f"interval. Change × {attacking.MAGNIFY} around grey; sign: white up, black down, per colour; "
         f"frequencies: slow waves in the middle, fast ones at the rim. Weights {shown.card.weights_sha256[:8]}, "
         f"{shown.bench.test.name} {shown.bench.test.split} image {index}."
     )
