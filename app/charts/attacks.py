@@ -23,13 +23,14 @@ def curve_chart(rows: pd.DataFrame, x: str, title: str, colours: Mapping[str, st
     """Accuracy in percent with its 95 % band against column `x`; a line each value of column `curve`, in its colour."""
     order = list(dict.fromkeys(rows["curve"]))
     ticks = sorted(set(rows[x]))
+    shown = ticks if x == "steps" else [tick for tick in ticks if tick % 4 == 0]
     scale = alt.Scale(type="log" if x == "steps" else "linear", nice=False, domain=[ticks[0], ticks[-1]])
     span = alt.Scale(domain=[0, 100])
     legend = alt.Legend(
         orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3, symbolSize=400, symbolOpacity=1
     )
     base = alt.Chart(rows.drop(columns=["command", "weights"])).encode(
-        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=ticks, grid=False, labelOverlap=True)),
+        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=shown, grid=False, labelOverlap=True)),
         color=alt.Color("curve:N", scale=alt.Scale(domain=order, range=[colours[one] for one in order]), legend=legend),
     )
     band = base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", scale=span), y2="high:Q")
@@ -122,6 +123,6 @@ def surface_figure(found: api.Surface, every: Sequence[api.Surface]) -> go.Figur
     }
     axes["zaxis"] = {"title": {"text": "loss"}, "nticks": 5, "tickfont": {"size": 10}, "range": [0, highest]}
     axes |= {"aspectmode": "manual", "aspectratio": {"x": 1.25, "y": 1.25, "z": 0.85}}
-    axes |= {"camera": {"eye": {"x": -0.75, "y": -1.75, "z": 0.95}, "center": {"z": -0.1}}}
+    axes |= {"camera": {"eye": {"x": -0.8, "y": -1.9, "z": 1}, "center": {"z": -0.28}}}
     figure.update_layout(height=380, margin={"l": 8, "r": 8, "t": 0, "b": 0}, scene=axes)
     return figure
