@@ -35,16 +35,16 @@ def landscape(at: Watched) -> None:
     shown, sides, attack = at.shown, at.sides, at.attack
     st.caption(
         "Height: loss (cross-entropy) of this image when it is changed along the attack (1: the attacked image, 2: "
-        "twice as far) and along random signs of the same size. Blue: recognised; orange: fooled. Where the attack's "
+        "twice as far) and along random signs of the same size. White dots: the image and the attacked image. Blue: "
+        "recognised; orange: fooled. Where the attack's "
         "axis climbs and the random one hardly moves, noise is no attack. Both landscapes have the same scales; drag "
         "to turn them."
     )
-    dark = st.context.theme.type == "dark"
     found = [attacking.surface(shown, side, attack, at.index) for side in sides]
     for key, side, one, column in zip(("left", "right"), sides, found, st.columns(2, gap="large"), strict=True):
         column.markdown(f"**{side.name}**")
         column.plotly_chart(
-            attacks.surface_figure(one, found, dark), key=f"surface_{key}", config={"displaylogo": False},
+            attacks.surface_figure(one, found), key=f"surface_{key}", config={"displaylogo": False},
             alt=f"Surface of the loss around the image at {side.name}",
         )  # fmt: skip
     st.caption(
@@ -205,7 +205,7 @@ def trust(at: Watched) -> None:
     st.caption(
         provenance(shown, strength.N_CURVE, f"{attack.label}, against one step, {4 * attack.steps} steps, other λ and "
                    f"Square-{strength.N_QUERIES}")
-        + " · share: images that speak against the attack"
+        + " · share: images that speak against the attack (the first two checks look at 64)"
     )  # fmt: skip
     footer(shown, rows, "checks", "All of these checks, and the accuracy they are about:", rows["command"].tolist()[0])
 

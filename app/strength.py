@@ -24,6 +24,8 @@ from engine import api
 N_CURVE, LEVELS, STEP_COUNTS = 200, (0, 1, 2, 4, 6, 8, 12, 16, 24, 32), (1, 2, 5, 10, 20, 40)
 N_QUERIES, N_DISTANCE, FARTHEST = 500, 64, 32
 CORNERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+N_FEW, LOOKED_AT_FEW = 64, ("answers are random", "gradients are zero")
+"""The checks that look at fewer images."""
 KINDS = ("FGSM", "PGD", "APGD", "Square", "quick AutoAttack")
 FILMED = KINDS[:3]
 """Attacks whose every step is an image on the way; Square only keeps what worked."""
@@ -140,9 +142,10 @@ def doubts(bench: api.Bench, asked: Asked, progress: Progress) -> pd.DataFrame:
     flags = api.suspicions(bench, side.setting, asked.attack, N_CURVE, api.SEED, others, black_box, progress)
     rows: list[dict[str, Any]] = []
     for flag in flags:
-        interval = api.wilson(round(flag.value * N_CURVE), N_CURVE)
+        n = min(N_FEW, N_CURVE) if flag.name in LOOKED_AT_FEW else N_CURVE
+        interval = api.wilson(round(flag.value * n), n)
         share = {"share": 100 * flag.value, "low": 100 * interval.low, "high": 100 * interval.high}
-        rows.append({"check": flag.name, "fired": flag.fired, "sentence": flag.sentence} | share | about)
+        rows.append({"check": flag.name, "fired": flag.fired, "sentence": flag.sentence} | share | about | {"n": n})
     return pd.DataFrame(rows)
 
 

@@ -129,7 +129,8 @@ def _checks(
         fired = beats(asked, white_box)
         yield Flag(
             "black-box beats white-box", fired, share(~asked & white_box),
-            f"{black_box.label}, which sees no gradient, fools images that the gradients did not find: they are masked."
+            f"{black_box.label}, which sees no gradient, fools images that the attack did not: it has too few steps, "
+            "or its gradients are masked."
             if fired else f"{black_box.label}, which sees no gradient, finds less.",
         )  # fmt: skip
 

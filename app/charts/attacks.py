@@ -23,13 +23,14 @@ def curve_chart(rows: pd.DataFrame, x: str, title: str, colours: Mapping[str, st
     """Accuracy in percent with its 95 % band against column `x`; a line each value of column `curve`, in its colour."""
     order = list(dict.fromkeys(rows["curve"]))
     ticks = sorted(set(rows[x]))
+    shown = ticks if x == "steps" else [tick for tick in ticks if tick % 4 == 0]
     scale = alt.Scale(type="log" if x == "steps" else "linear", nice=False, domain=[ticks[0], ticks[-1]])
     span = alt.Scale(domain=[0, 100])
     legend = alt.Legend(
         orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3, symbolSize=400, symbolOpacity=1
     )
     base = alt.Chart(rows.drop(columns=["command", "weights"])).encode(
-        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=ticks, grid=False, labelOverlap=True)),
+        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=shown, grid=False, labelOverlap=True)),
         color=alt.Color("curve:N", scale=alt.Scale(domain=order, range=[colours[one] for one in order]), legend=legend),
     )
     band = base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", scale=span), y2="high:Q")
@@ -96,9 +97,9 @@ def matrix_chart(rows: pd.DataFrame) -> Layered:
     return alt.layer(rect, frame, text, small).properties(height=64 * rows["crafted_at"].nunique() + 60)
 
 
-def surface_figure(found: api.Surface, every: Sequence[api.Surface], dark: bool) -> go.Figure:
+def surface_figure(found: api.Surface, every: Sequence[api.Surface]) -> go.Figure:
     """The loss as a landscape, coloured by the margin (blue right, orange fooled), on scales common to `every`."""
-    limit = max(float(abs(one.margin).max()) for one in every) or 1.0
+    limit = min(float(abs(one.margin).max()) for one in every) or 1.0
     highest = max(float(one.loss.max()) for one in every) * 1.08 or 1.0
     shading = [[0.0, "#1b6f93"], [0.5, "#f2efe9"], [1.0, "#c8540c"]]
     landscape = go.Surface(
@@ -108,13 +109,12 @@ def surface_figure(found: api.Surface, every: Sequence[api.Surface], dark: bool)
     )  # fmt: skip
     middle = len(found.ticks) // 2
     one = int(abs(found.ticks - 1).argmin())
-    ink = "#e6edf0" if dark else "#0d161b"
     marks = go.Scatter3d(
         x=[found.ticks[middle], found.ticks[one]], y=[0, 0],
-        z=[found.loss[middle, middle] + highest / 40, found.loss[middle, one] + highest / 40],
-        mode="lines+markers+text", text=["image", "attacked"], textposition="top center",
-        textfont={"color": ink, "size": 14}, line={"color": ink, "width": 3, "dash": "dot"},
-        marker={"size": 5, "color": ink}, hoverinfo="skip", showlegend=False,
+        z=[found.loss[middle, at] + highest / 40 for at in (middle, one)],
+        mode="lines+markers", line={"color": "#0d161b", "width": 4},
+        marker={"size": 6, "color": "#ffffff", "line": {"color": "#0d161b", "width": 2}},
+        text=["image", "attacked image"], hovertemplate="%{text}<extra></extra>", showlegend=False,
     )  # fmt: skip
     figure = go.Figure([landscape, marks])
     axes: dict[str, object] = {
@@ -122,7 +122,7 @@ def surface_figure(found: api.Surface, every: Sequence[api.Surface], dark: bool)
         for axis, title in zip("xyz", AXES, strict=True)
     }
     axes["zaxis"] = {"title": {"text": "loss"}, "nticks": 5, "tickfont": {"size": 10}, "range": [0, highest]}
-    axes |= {"aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.75}}
-    axes |= {"camera": {"eye": {"x": 1.25, "y": -1.5, "z": 0.85}, "center": {"z": -0.12}}}
-    figure.update_layout(height=400, margin={"l": 8, "r": 8, "t": 0, "b": 0}, scene=axes)
+    axes |= {"aspectmode": "manual", "aspectratio": {"x": 1.25, "y": 1.25, "z": 0.85}}
+    axes |= {"camera": {"eye": {"x": -0.8, "y": -1.9, "z": 1}, "center": {"z": -0.28}}}
+    figure.update_layout(height=380, margin={"l": 8, "r": 8, "t": 0, "b": 0}, scene=axes)
     return figure

@@ -82,15 +82,15 @@ def watch(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) ->
     film(attacking.payload(shown, sides, attack, index), key="film")
     shots = [attacking.film(shown, side, attack, index) for side in sides]
     frames = attacking.frame_names(attack)
-    said = [
-        f"at {side.name} " + ("never fooled" if at is None else f"fooled from “{frames[at]}” on")
-        for side, at in zip(sides, [one.fooled_at for one in shots], strict=True)
-    ]
+    said: list[str] = []
+    for side, one in zip(sides, shots, strict=True):
+        when = "never fooled" if one.fooled_at is None else f"fooled from “{frames[one.fooled_at]}” on"
+        said.append(f"at {side.name} " + ("wrong before any attack" if one.fooled_at == 0 else when))
     step = f"step {attack.step_size * 255:.2f}/255, " if isinstance(attack, api.PGD) else ""
     st.caption(
         f"The network is {'; '.join(said)}. {attack.label}, {step}seed {api.SEED}; each side is attacked white-box "
         "through its own network, from the same start; verdicts by the unfolded network. One image, so there is no "
-        f"interval. Difference × {attacking.MAGNIFY} around grey; sign: white up, black down, per colour; "
+        f"interval. Change × {attacking.MAGNIFY} around grey; sign: white up, black down, per colour; "
         f"frequencies: slow waves in the middle, fast ones at the rim. Weights {shown.card.weights_sha256[:8]}, "
         f"{shown.bench.test.name} {shown.bench.test.split} image {index}."
     )

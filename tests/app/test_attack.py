@@ -163,7 +163,7 @@ def test_exports_hold_all_frames(shown: Shown) -> None:
 
 def test_the_surface_is_drawn_where_it_was_measured(shown: Shown) -> None:
     found = attacking.surface(shown, PAIR[1], ATTACK, INDEX)
-    figure: Any = surface_figure(found, [found], dark=False)
+    figure: Any = surface_figure(found, [found])
     np.testing.assert_array_equal(figure.data[0].z, found.loss)
     assert len(attacking.surface_table([PAIR[1]], [found])) == found.loss.size
 

@@ -3,7 +3,7 @@
 
 const FRAME = 50; // milliseconds: 20 frames a second
 const EDGE = 1; // as in the sheet: pixels repeated around a tile
-const ROWS = [["image", "attacked image"], ["difference", "difference"], ["sign", "its sign"], ["spectrum", "its frequencies"]];
+const ROWS = [["image", "image"], ["difference", "change"], ["sign", "its sign"], ["spectrum", "frequencies"]];
 const films = new WeakMap();
 
 class Film {
