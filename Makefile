@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app check format test slow bench models readme screenshots container-lint
+.PHONY: help setup app check format test slow bench models paper readme screenshots container-lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -38,7 +38,10 @@ bench: ## the speed of PGD on this machine, beside other libraries
 models: ## train and sweep the built-in checkpoints where that is not done yet (hours; resumable)
 	sh runs/queue.sh
 
-readme: ## the README's table of checkpoints, from their cards
+paper: ## the paper's claims on every family whose images are here (ARGS="--n 500 --unofficial")
+	$(PYTHON) -m engine paper $(ARGS)
+
+readme: ## the README's tables, from the checkpoints' cards and findings
 	$(PYTHON) -m docs.readme
 
 screenshots: ## the pictures in docs/, from the running app

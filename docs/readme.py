@@ -1,4 +1,4 @@
-"""Rewrites the table of checkpoints in README.md from their cards: python -m docs.readme."""
+"""Rewrites the tables of README.md from the cards and the findings of the checkpoints: python -m docs.readme."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from engine import api
 from engine.cli.models import headline
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-START, END = "<!-- checkpoints -->", "<!-- /checkpoints -->"
 COLUMNS = (
     "checkpoint",
     "design",
@@ -62,17 +61,43 @@ def sources(card: api.ModelCard) -> tuple[tuple[str, dict[str, object]], ...]:
     return ("training", card.data), ("test", card.evaluation)
 
 
-def updated(text: str, cards: Sequence[api.ModelCard]) -> str:
-    """The README with the block between the marks made anew."""
-    before, found, rest = text.partition(START)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise api.InputError(f"{README.name} has no {START} ... {END}; put the two marks back.")
-    return f"{before}{START}\n{block(cards)}\n{END}{after}"
+def claims(findings: Sequence[api.Finding]) -> str:
+    """One row a claim or prediction, one column a family, as Markdown."""
+    families = list(dict.fromkeys(f.family for f in findings))
+    rows: dict[str, tuple[str, dict[str, str]]] = {}
+    for f in findings:
+        verdict = f.verdict + (" (of older weights)" if f.stale else "")
+        rows.setdefault(f.experiment, (f.claim, {}))[1][f.family] = verdict
+    for f in findings:
+        for p in f.predictions:
+            rows.setdefault(p.name, (p.text, {}))[1][f.family] = p.verdict
+    counts = {f"{family} {max(f.n for f in findings if f.family == family):,}" for family in families}
+    head = ("", "claim", *families)
+    body = [(name, claim, *(found.get(f, "–") for f in families)) for name, (claim, found) in sorted(rows.items())]
+    return "\n".join(
+        [
+            f"Held-out images at most: {', '.join(sorted(counts))}. Evidence and caveats: the Paper page.",
+            "",
+            *("| " + " | ".join(cells) + " |" for cells in (head, ("---",) * len(head), *body)),
+        ]
+    )
+
+
+def updated(text: str, cards: Sequence[api.ModelCard], findings: Sequence[api.Finding]) -> str:
+    """The README with the blocks between the marks made anew."""
+    for name, content in (("checkpoints", block(cards)), ("claims", claims(findings))):
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, found, rest = text.partition(start)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise api.InputError(f"{README.name} has no {start} ... {end}; put the two marks back.")
+        text = f"{before}{start}\n{content}\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":
     readable, problems = api.list_cards()
-    if problems:
-        raise SystemExit(problems[0])
-    README.write_text(updated(README.read_text(), readable))
+    found, unreadable = api.load_findings(api.CHECKPOINTS / api.FINDINGS, readable)
+    if problems or unreadable:
+        raise SystemExit([*problems, *unreadable][0])
+    README.write_text(updated(README.read_text(), readable, found))

@@ -68,12 +68,13 @@ def _p5(family: Family, gaps: dict[tuple[str, str, str], Estimate]) -> Predictio
         near.value - far.value - ((near.value - near.low) ** 2 + (far.high - far.value) ** 2) ** 0.5,
         near.value - far.value + ((near.high - near.value) ** 2 + (far.value - far.low) ** 2) ** 0.5,
     )
-    equal = [within(gaps["dual-ap", "dual-bn", eps], MARGIN) for eps in ("", EPS_16)]
-    closer = above(change, 0)  # dual NS trails dual BN: closer is less far below
+    equal: list[Verdict] = [within(gaps["dual-ap", "dual-bn", eps], MARGIN) for eps in ("", EPS_16)]
+    closer: Verdict = above(change, 0)  # dual NS trails dual BN: closer is less far below
     sentence = (
         f"From dual BN dual NS is {near.points} at eps 8/255 and {far.points} at 16/255, {change.points} between."
     )
-    return Prediction("p5", P5, together([*equal, closer]), sentence)
+    verdicts: list[Verdict] = [*equal, closer]
+    return Prediction("p5", P5, together(verdicts), sentence)
 
 
 EXPERIMENT = Experiment(
