@@ -15,7 +15,7 @@ from tests.browser.chromium import LAUNCH_ARGS, find_chromium, wait_idle  # noqa
 from tests.browser.server import serve  # noqa: E402
 
 SIZES = {"desktop": (1366, 3100), "phone": (390, 5600)}
-PAGES = {"explore": "/?lam=0.7", "attack": "/attack", "models": "/models"}
+PAGES = {"explore": "/?lam=0.7", "attack": "/attack", "paper": "/paper", "models": "/models"}
 
 
 def main(target: Path, only: str) -> None:
