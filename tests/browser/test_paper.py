@@ -52,7 +52,7 @@ def test_a_table_is_drawn_once_it_is_opened_and_can_be_taken_away(page: Page) ->
     page.get_by_test_id("stExpander").first.locator("summary").click()
     expect(page.get_by_test_id("stDataFrame").first).to_be_visible(timeout=30_000)
     with page.expect_download() as download:
-        page.get_by_role("button", name="CSV").first.click()
+        page.get_by_test_id("stDownloadButton").get_by_text("CSV", exact=True).click()
     first = download.value.path().read_text().splitlines()[0]
     assert first.startswith("network,branch,accuracy,value,low,high,n")
 
