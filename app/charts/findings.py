@@ -52,7 +52,8 @@ class Drawing:
 
     @property
     def value_title(self) -> str:
-        return f"{self.chart.y_title}, %" if self.chart.percent else self.chart.y_title
+        unit = ", points" if self.ends[0] < 0 else ", %"  # below 0 it is a difference of shares
+        return self.chart.y_title + unit if self.chart.percent else self.chart.y_title
 
     @property
     def lying(self) -> bool:
@@ -84,7 +85,7 @@ class Drawing:
         if not self.named and self.chart.kind != "bars":
             if all(place.isdecimal() for place in self.places):
                 axis |= {"tickMinStep": 1, "format": "d"}
-            scale = {"zero": False, "nice": False}
+            scale = {"zero": False, "nice": False, "padding": 16 if self.chart.kind == "points" else 0}
             return {along: {"field": "x", "type": "quantitative", "title": title, "scale": scale, "axis": axis}}
         axis |= {"ticks": False, "labelLimit": 150, "labelAngle": 0, "labelOverlap": False if self.lying else "greedy"}
         if self.upright:
@@ -98,6 +99,11 @@ class Drawing:
     def upright(self) -> bool:
         """Whether the names are too many to lie below the plot."""
         return self.named and not self.lying and len(self.places) > LYING
+
+    @property
+    def slanted(self) -> bool:
+        """Whether a grid's names below it need more room than its cells have on a phone."""
+        return self.chart.kind == "grid" and len(self.places) > 3
 
     def series(self, channel: str, values: Sequence[Any]) -> Part:
         """The series in a channel, with the legend that it shares with the others; places may name it already."""
@@ -135,7 +141,7 @@ class Drawing:
         if self.names and not self.merged and self.chart.kind != "grid":
             lines = -(-len(self.names) // (self.legend_columns or len(self.names)))
         titled = self.value_title if self.lying else self.chart.x_title and not self.small
-        labels = (26 if self.small else 90) if self.upright else 22
+        labels = (26 if self.small else 90) if self.upright else 60 if self.slanted else 22
         return plot + (12 + 19 * lines if lines else 6) + labels + (22 if titled else 0)
 
     @property
@@ -237,10 +243,11 @@ def lines(d: Drawing, n_rows: int) -> list[Part]:
 def grid(d: Drawing, _n_rows: int) -> list[Part]:
     """A matrix: the darker a cell, the higher its value, which stands in it."""
     low, high = d.ends
-    axis = {"labelFlush": False, "ticks": False, "labelLimit": 130, "labelAngle": 0}
+    axis: Part = {"labelFlush": False, "ticks": False, "labelLimit": 130, "labelAngle": 0, "labelOverlap": False}
+    below: Part = {**axis, "labelAngle": -40, "labelLimit": 70} if d.slanted else axis
     sides = {
-        "x": {"field": "x", "type": "nominal", "sort": d.places, "title": d.chart.x_title or None, "axis": axis},
-        "y": {"field": "series", "type": "nominal", "sort": d.names, "title": None, "axis": axis},
+        "x": {"field": "x", "type": "nominal", "sort": d.places, "title": d.chart.x_title or None, "axis": below},
+        "y": {"field": "series", "type": "nominal", "sort": d.names, "title": d.chart.series, "axis": axis},
         "tooltip": d.base["tooltip"],
     }
     value = {"field": "y", "type": "quantitative"}
