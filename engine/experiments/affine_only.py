@@ -119,7 +119,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
                 percent=True,
             ),
         ),
-        f"/?model={family.members['ap-ns-tuned'].name}&line=ap",
+        f"/?model={family.members['ap-ns-tuned'].name}",
     )
 
 

@@ -152,7 +152,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
                 percent=True,
             ),
         ),
-        f"/?model={family.members['dual-bn'].name}&line=ap",
+        f"/?model={family.members['dual-bn'].name}",
     )
 
 

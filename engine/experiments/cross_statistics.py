@@ -58,7 +58,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         (),
         (shown, table("differences", "Robust accuracy, compared minus self-statistics.", COMPARED, rows)),
         (chart,),
-        f"/?model={family.members['dual-bn'].name}&line=ap@clean",
+        f"/?model={family.members['dual-bn'].name}",
     )
 
 

@@ -12,8 +12,8 @@ from engine.data.base import Progress
 from engine.experiments.base import Chart, Experiment, Outcome, Prediction, Steps, table
 from engine.experiments.family import Family
 from engine.experiments.intervals import Estimate, above, bootstrap, together
-from engine.sweep import pgd, statistics_name
-from engine.values import SOURCES, NormSetting, Reestimated, Stored, wilson
+from engine.sweep import pgd
+from engine.values import SOURCES, NormSetting, Reestimated, Statistics, Stored, wilson
 
 N_IMAGES, STEPS, RATIO, COLLAPSED = 1000, 10, 5, 0.5
 STORED = (Stored(0.0), Stored(1.0))
@@ -61,12 +61,13 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
             right[affine].append(torch.stack(verdicts, 1))
             for kind, correct in zip(KINDS, verdicts, strict=True):
                 share = Estimate.of(wilson(int(correct.sum()), n))
-                cells.append((protocol, kind, ENDS[affine], statistics_name(statistics), *share.cells, n))
+                cells.append((protocol, kind, ENDS[affine], named(statistics), *share.cells, n))
             steps.done()
         values = torch.stack([torch.stack(row, 1) for row in right], 1)  # (n, AP, NS, kind)
         for (index, kind), (name, effect) in product(enumerate(KINDS), EFFECT_OF.items()):
             effects[protocol, kind, name] = bootstrap(values[..., index], effect, seed)
-    rows = [(*key, *effect.cells) for key, effect in effects.items()]
+    effect_rows = [(*key, *effect.cells) for key, effect in effects.items() if "|" not in key[2]]
+    contrasts = [(*key, *effect.cells) for key, effect in effects.items() if "|" in key[2]]
     affine, statistics = (effects["re-estimated", "robust", name] for name in ("AP", "NS"))
     stored = [effects["stored", "robust", name] for name in ("AP", "NS")]
     p2 = Prediction(
@@ -90,7 +91,8 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
             table(
                 "grid", f"Share right of {n} images by AP and NS, each cell attacked through itself.", COLUMNS, cells
             ),
-            table("effects", "Main effects; paired bootstrap over images.", EFFECTS, rows),
+            table("effects", "Main effects; paired bootstrap over images.", EFFECTS, effect_rows),
+            table("contrasts", "Differences of the effects; the verdicts rest on them.", EFFECTS, contrasts),
         ),
         (
             Chart(
@@ -106,8 +108,13 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
                 percent=True,
             ),
         ),
-        f"/?model={family.members['dual-bn'].name}&line=ap",
+        f"/?model={family.members['dual-bn'].name}",
     )
+
+
+def named(statistics: Statistics) -> str:
+    """'stored clean', 'stored adv' or the images that NS were re-estimated on."""
+    return statistics.source if isinstance(statistics, Reestimated) else f"stored {ENDS[int(statistics.lam)]}"
 
 
 def _caveats(cells: list[CellRow]) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
             shares.append((label, source, *Estimate.of(wilson(int(correct.sum()), n)).cells, n))
         steps.done()
     main = eps_label(levels[0])
+    at_eps = {first: [row for row in gaps if (row[0] == main) == first] for first in (True, False)}
     ratios = {key: Estimate(*(math.exp(v) for v in log.cells)) for key, log in logs.items()}
     equal = together(within(logs[main, metric], math.log(FACTOR)) for metric in ("w1 mean", "w1 sigma"))
     said = " and ".join(f"{ratios[main, m].plain} for {m.removeprefix('w1 ')}" for m in ("w1 mean", "w1 sigma"))
@@ -76,7 +77,8 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         ),
         (Prediction("p4", P4, equal, f"Attack over noise at eps {main}: {said}."),),
         (
-            table("layers", f"Distance from the clean images by source, {n} images.", COLUMNS, gaps),
+            table("layers", f"Distance from the clean images by source, {n} images.", COLUMNS, at_eps[True]),
+            table("layers at twice the eps", "The same at twice the eps.", COLUMNS, at_eps[False]),
             table("mean", "The same, mean over layers.", ("eps", "metric", "source", "value", "low", "high"), means),
             table("accuracy", "Accuracy under each source.", ("eps", "source", "value", "low", "high", "n"), shares),
         ),
