@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.attacks import PGD
 from engine.data.base import Progress
-from engine.evaluation import Bench, Trial, crafting_network, seeded
+from engine.evaluation import Bench, Trial
 from engine.experiments.base import Chart, Experiment, Outcome, Steps, table
+from engine.experiments.channels import (
+    N_SEARCH,
+    POINTS,
+    Ranking,
+    fewest,
+    first,
+    gains,
+    masked,
+    ranked,
+    search_bench,
+    sizes,
+)
 from engine.experiments.family import Family
 from engine.experiments.intervals import Estimate, above, bootstrap
-from engine.experiments.measure import accuracy, recomposed
+from engine.experiments.measure import accuracy
 from engine.norm import dual_layers
 from engine.sweep import pgd
 from engine.values import LayerMix, NormSetting, Reestimated, Stored
 
 STEPS, KEPT = 10, 0.9
-N_SEARCH = 256
-"""Training images that scores and search rest on; the accuracies reported are those of held-out images."""
-SHARES = (0.25, 0.5, 0.75)
-POINTS = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Lambdas at which the gradient of the attacked loss is averaged: the midpoint rule."""
-Masks = dict[str, Tensor]
-"""Layer name -> bool (c,): which channels keep the adversarial AP."""
+SHARES = (0.125, 0.25, 0.5)
+RANDOM = "drawn at random"
 
 
 def swapped(names: Sequence[str], clean: Sequence[str], stored: bool = False) -> NormSetting:
@@ -36,81 +42,6 @@ def swapped(names: Sequence[str], clean: Sequence[str], stored: bool = False) ->
     mix = LayerMix(0.0, 0.0 if stored else None)
     statistics = Stored(1.0) if stored else Reestimated("clean")
     return NormSetting(1.0, statistics, tuple((name, mix) for name in names if name in clean))
-
-
-def masked(model: nn.Module, masks: Masks) -> nn.Module:
-    """The network whose adversarial branch has clean AP in every channel that `masks` leaves out."""
-    return recomposed(
-        model,
-        lambda name, layer: (
-            torch.where(masks[name], layer.weight[1], layer.weight[0]).detach(),
-            torch.where(masks[name], layer.bias[1], layer.bias[0]).detach(),
-        ),
-    )
-
-
-def fewest(total: int, value: Callable[[int], float], target: float) -> int:
-    """The smallest count in 1..total whose value reaches the target, by bisection: values are taken to rise with it."""
-    low, high = 0, total  # `low` is not enough, `high` is
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if value(middle) >= target else (middle, high)
-    return high
-
-
-def first(ranking: Sequence[tuple[str, int]], count: int, model: nn.Module) -> Masks:
-    """Masks of the first `count` (layer, channel) of a ranking."""
-    masks = {name: torch.zeros(layer.num_features, dtype=torch.bool) for name, layer in dual_layers(model)}
-    for name, channel in ranking[:count]:
-        masks[name][channel] = True
-    return {name: mask.to(next(model.parameters()).device) for name, mask in masks.items()}
-
-
-def ranked(scores: dict[str, Tensor]) -> list[tuple[str, int]]:
-    """All (layer, channel), the highest score first."""
-    flat = [(float(score), name, channel) for name, row in scores.items() for channel, score in enumerate(row)]
-    return [(name, channel) for _, name, channel in sorted(flat, key=lambda item: -item[0])]
-
-
-def gains(bench: Bench, attack: PGD, seed: int, steps: Steps) -> dict[str, Tensor]:
-    """How much each channel's adversarial AP lower the attacked loss, to first order along the path: layer -> (c,).
-
-    Minus the gradient of the loss with respect to weight and bias, averaged over the path from clean to adversarial AP
-    (attacked and NS re-estimated at every point), times the way each goes: integrated gradients of the AP.
-    """
-    layers = dict(dual_layers(bench.model))
-    total = {name: torch.zeros(layer.num_features) for name, layer in layers.items()}
-    for lam in POINTS:
-        view = bench.view(NormSetting(lam, Reestimated("clean")))
-        craft = crafting_network(view)
-        norms = {name: view.get_submodule(name) for name in layers}
-        parameters = [getattr(norm, key).requires_grad_(True) for norm in norms.values() for key in ("weight", "bias")]
-        for start, (images, labels) in bench.batches(len(bench.test)):
-            attacked = attack(craft, images, labels, generator=seeded(seed, start))
-            loss = F.cross_entropy(view(attacked), labels, reduction="sum") / len(bench.test) / len(POINTS)
-            found = iter(torch.autograd.grad(loss, parameters))
-            for name, layer in layers.items():
-                for pair in (layer.weight, layer.bias):
-                    total[name] -= (next(found) * (pair[1] - pair[0])).detach().cpu()
-        steps.done()
-    return total
-
-
-def sizes(model: nn.Module) -> dict[str, Tensor]:
-    """How far apart both AP of each channel are: layer -> (c,)."""
-    return {
-        name: torch.hypot(layer.weight[1] - layer.weight[0], layer.bias[1] - layer.bias[0]).detach().cpu()
-        for name, layer in dual_layers(model)
-    }
-
-
-def search_bench(bench: Bench, n: int) -> Bench:
-    """The same network judged on its first n calibration images: training images, so that none is judged twice."""
-    if bench.calibration is None:
-        return bench
-    images = bench.calibration
-    n = min(n, len(images))
-    return replace(bench, test=replace(images, images=images.images[:n], labels=images.labels[:n]))
 
 
 class Work:
@@ -128,7 +59,10 @@ class Work:
         self.steps.done()
         return clean, robust
 
-    def with_channels(self, ranking: Sequence[tuple[str, int]], count: int) -> tuple[Tensor, Tensor]:
+    def robust_share(self, ranking: Ranking, count: int) -> float:
+        return float(self.with_channels(ranking, count)[1].double().mean())
+
+    def with_channels(self, ranking: Ranking, count: int) -> tuple[Tensor, Tensor]:
         """The same where only the first `count` channels of a ranking keep the adversarial AP."""
         model = masked(self.bench.model, first(ranking, count, self.bench.model))
         other = Work(replace(self.bench, model=model), self.attack, self.n, self.seed, self.steps)
@@ -150,7 +84,7 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
     total = sum(layer.num_features for _, layer in dual_layers(bench.model))
     deep = range(0, len(names) + 1)
     stored_at = sorted({*deep[::5], len(names)})
-    n_steps = len(deep) + len(stored_at) + 2 * len(names) + len(POINTS) + 3 * len(SHARES) + total.bit_length() + 1
+    n_steps = len(deep) + len(stored_at) + 2 * len(names) + len(POINTS) + 4 * len(SHARES) + 3 * total.bit_length() + 2
     steps = Steps(n_steps, progress)
     work = Work(bench, attack, n, seed, steps)
 
@@ -176,35 +110,46 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
     score = ranked(gains(searching.bench, replace(attack, stop="never"), seed, steps))
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed)).tolist()
     rankings = {
-        "first-order gain": score,
-        "distance between both AP": ranked(sizes(bench.model)),
-        "drawn at random": [score[i] for i in order],
+        "by the distance between both AP": ranked(sizes(bench.model)),
+        "by first-order gain": score,
+        "from the input on": [
+            (name, channel) for name, layer in work.layers.items() for channel in range(len(layer.mean[0]))
+        ],
+        RANDOM: [score[i] for i in order],
     }
     curves: list[tuple[str, float, int, str, float, float, float]] = []
-    half = Estimate(0.0, 0.0, 0.0)
+    halves: dict[str, Tensor] = {}
     for rule, ranking in rankings.items():
         for share in SHARES:
             right = work.with_channels(ranking, round(share * total))
             curves += [(rule, share, round(share * total), *row) for row in cells(right)]
-            if rule == "first-order gain" and share == 0.5:
-                half = retained(right[1], whole, seed)
+            if share == 0.5:
+                halves[rule] = right[1]
         for share, k in ((0.0, len(names)), (1.0, 0)):
             curves += [(rule, share, round(share * total), *row) for row in cells(found[k])]
     curves.sort(key=lambda row: (row[0], row[1]))
 
-    goal = KEPT * float(searching.with_channels(score, total)[1].double().mean())
-    count = fewest(total, lambda c: float(searching.with_channels(score, c)[1].double().mean()), goal)
-    right = work.with_channels(score, count)
+    goal = KEPT * searching.robust_share(score, total)
+    counts: dict[str, int] = {}
+    for rule in rankings:
+        if rule != RANDOM:
+            counts[rule] = fewest(total, lambda c, r=rule: searching.robust_share(rankings[r], c), goal)
+    best = min(counts, key=lambda rule: counts[rule])
+    count, half = counts[best], retained(halves[best], whole, seed)
+    right = work.with_channels(rankings[best], count)
     kept = retained(right[1], whole, seed)
-    masks = first(score, count, bench.model)
+    masks = first(rankings[best], count, bench.model)
     least = [(name, len(mask), int(mask.sum())) for name, mask in masks.items()]
     worst = max(lost, key=lambda name: lost[name])
+    broken = next(k for k in deep if k == len(names) or found[k][1].sum() < whole.sum() / 2)
+    others = ", ".join(f"{counts[rule]} {rule}" for rule in counts if rule != best)
     sentence = (
-        f"With the adversarial AP in the better-ranked half of the {total} channels {half.percent} of the robust "
-        f"accuracy is kept. The search (on training images) needs {count} channels ({100 * count / total:.0f} %) for "
-        f"{100 * KEPT:g} %; on held-out images they keep {kept.percent}, at a clean accuracy of "
-        f"{accuracy(right[0]).percent} against {accuracy(found[0][0]).percent}. The layer whose clean AP cost most by "
-        f"themselves is {worst} ({100 * lost[worst]:.1f} points)."
+        f"Adversarial AP in half of the {total} channels, taken {best}, keep {half.percent} of the robust accuracy. "
+        f"The search (on training images) needs {count} channels ({100 * count / total:.0f} %) for {100 * KEPT:g} % "
+        f"({others}); on held-out images they keep {kept.percent}, at a clean accuracy of "
+        f"{accuracy(right[0]).percent} against {accuracy(found[0][0]).percent}. Clean AP in the first {broken} of "
+        f"{len(names)} layers take more than half of it away; by itself {worst} costs most "
+        f"({100 * lost[worst]:.1f} points)."
     )
     numbers = ("value", "low", "high")
     return Outcome(
@@ -212,8 +157,9 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         sentence,
         attack.label,
         (
-            f"Channels are ranked by a first-order estimate on {min(N_SEARCH, n)} training images and tried in that "
-            "order only, so fewer may do; the bisection takes robustness to rise with their number.",
+            f"Channels are tried in the order of three rules only, which are compared on {min(N_SEARCH, n)} training "
+            "images, so fewer may do; the bisection takes robustness to rise with their number. First-order gain: "
+            "integrated gradients of the attacked loss along the path between both AP.",
             "NS are re-estimated on clean images after every transplant, except in the rows named stored, where each "
             "layer keeps the NS that its AP were trained with.",
         ),

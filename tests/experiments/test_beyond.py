@@ -14,6 +14,7 @@ from engine.evaluation import Trial, crafting_network
 from engine.experiments.affine_only import clipped
 from engine.experiments.affine_path import above_chord, barrier_rows, least_curvature
 from engine.experiments.base import Steps
+from engine.experiments.channels import fewest, first, gains, masked, ranked
 from engine.experiments.family import role_of
 from engine.experiments.measure import PerImage, calibration_error, paired, per_image, recomposed
 from engine.experiments.router import (
@@ -26,7 +27,7 @@ from engine.experiments.router import (
     softened,
     verdicts,
 )
-from engine.experiments.transplant import fewest, first, gains, masked, ranked, swapped
+from engine.experiments.transplant import swapped
 from engine.norm import at, dual_layers
 from engine.values import DUAL_AP, DUAL_BN, Branch, NormSetting, Reestimated, Stored, ThreatModel, branch_setting
 from tests.support import card_for, dual, linear_bench, random_images, running, snapshot
