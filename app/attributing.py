@@ -104,7 +104,7 @@ def command(name: str, asked: Measure, held: str) -> str:
     ns = "own" if held == OWN else held
     attack = asked.attack
     parts = [
-        f"python -m engine attribute {name} --method {asked.method} --n {asked.n} --ns {ns} --target {asked.target}",
+        f"python -m engine attribute {name} --method {asked.method} --n {asked.n} --ns {ns} --explain {asked.target}",
         f"--attack pgd --eps {api.eps_label(attack.threat.eps)} --steps {attack.steps} --seed {api.SEED}",
     ]
     if attack.step_size != attack.threat.eps / 4:

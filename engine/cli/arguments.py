@@ -41,6 +41,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     evaluate_parser.add_argument("--craft-ap", help="craft at this AP instead, or at several at once: 0,0.5,1")
     evaluate_parser.add_argument("--craft-ns", help="craft at these NS instead; several go with several AP one by one")
     _attack(evaluate_parser)
+    evaluate_parser.add_argument("--target", metavar="CLASS", help="fgsm, pgd and apgd: the class to be taken for")
+    evaluate_parser.add_argument(
+        "--bf16", action="store_true", help="white-box pgd: bfloat16 gradients, float32 verdicts"
+    )
+    evaluate_parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
     _threads(evaluate_parser)
     _attribute(_add(commands, "attribute", attribute.run, "what it looks at on shapes: the shape, or the grating?"))
     sweep_parser = _add(commands, "sweep", evaluate.run_sweep, "every curve the app shows of a checkpoint; resumable")
@@ -90,9 +95,6 @@ def _attack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--step-size", help="default: eps/4")
     parser.add_argument("--restarts", type=int, default=1)
-    parser.add_argument("--target", metavar="CLASS", help="fgsm, pgd and apgd: the class to be taken for")
-    parser.add_argument("--bf16", action="store_true", help="white-box pgd with bfloat16 gradients, float32 verdicts")
-    parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
     parser.add_argument("--seed", type=int, default=api.SEED)
 
 
@@ -103,10 +105,7 @@ def _attribute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ap", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="lambdas of the AP")
     parser.add_argument("--ns", required=True, help="own (stored, at the AP's lambda), stored:LAMBDA, clean, adv ...")
     parser.add_argument(
-        "--target",
-        choices=("answer", "label"),
-        default="answer",
-        help="explain the network's answer or the right class",
+        "--explain", choices=("answer", "label"), default="answer", help="the network's answer or the right class"
     )
     parser.add_argument(
         "--baseline", choices=("mean", "black"), default="mean", help="nothing to see: the mean colour, or black"

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     attack = parse_attack(arguments)
     bench, card = open_from(arguments, arguments.n)
     started = time.monotonic()
-    what: dict[str, Any] = {"target": arguments.target, "baseline": arguments.baseline}
+    what: dict[str, Any] = {"target": arguments.explain, "baseline": arguments.baseline}
     with progress("attribute") as callback:
         method, n, seed = arguments.method, arguments.n, arguments.seed
         rows = list(api.shares(bench, settings, attack, method, n, seed, **what, progress=callback))

@@ -82,7 +82,7 @@ def test_the_command_asks_for_the_figures_shown() -> None:
         made = parse_attack(arguments)
         assert isinstance(made, api.PGD)
         assert replace(made, stop="never") == attack
-        assert (arguments.name, arguments.method, arguments.n, arguments.target) == ("toy", "smoothgrad", 50, "label")
+        assert (arguments.name, arguments.method, arguments.n, arguments.explain) == ("toy", "smoothgrad", 50, "label")
         assert arguments.ns == held
 
 
