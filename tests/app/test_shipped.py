@@ -47,6 +47,20 @@ def test_every_built_in_checkpoint_opens_with_what_was_precomputed(name: str) ->
     assert not [caption.value for caption in page.caption if "warning" in caption.value]
 
 
+@pytest.mark.parametrize("name", list(CARDS))
+def test_every_checkpoint_opens_on_the_attack_page(name: str) -> None:
+    """With its film where the images are here, with a sentence where they are not."""
+    page = AppTest.from_file(str(MAIN), default_timeout=100).switch_page("screens/attack.py")
+    for key, value in {"model": name, "ns": "clean", "steps": "1", "look": "Steps"}.items():
+        page.query_params[key] = value
+    page.run()
+    assert not page.exception
+    assert not page.error
+    assert not page.toast
+    opened = [caption.value for caption in page.caption if "white-box through its own network" in caption.value]
+    assert len(opened) + len(page.info) == 1
+
+
 def test_first_screen_shows_the_swept_accuracies() -> None:
     page = opened(lam="1")
     wanted = api.NormSetting(1.0, api.Reestimated("clean"))
