@@ -59,7 +59,11 @@ def beyond(experiment: str) -> bool:
 def origin(finding: api.Finding) -> str:
     """'n = 2,000 · PGD-20 at 8/255 · seed 0'."""
     return " · ".join(
-        [f"n = {finding.n:,}", *([plain(finding.attack)] if finding.attack else []), f"seed {finding.seed}"]
+        [
+            f"n = {finding.used or finding.n:,}",
+            *([plain(finding.attack)] if finding.attack else []),
+            f"seed {finding.seed}",
+        ]
     )
 
 

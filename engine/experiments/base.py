@@ -96,7 +96,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An experiment's result on one family. n: images asked for; a table says so where a row rests on other numbers.
+    """An experiment's result on one family. n: images asked for; used: those it looked at, where that is one number
+    (0: n); a table says so where a row rests on another.
 
     checkpoints: name -> SHA-256 of the weights; data_sha256: of the first n test images and their labels; link: a query
     that opens the app in the state that shows the claim; stale: a sentence where the checkpoints have changed since
@@ -123,6 +124,7 @@ class Finding:
     tables: tuple[Table, ...]
     charts: tuple[Chart, ...]
     link: str
+    used: int = 0
     schema: int = SCHEMA
     stale: str = field(default="", compare=False)
 
@@ -184,7 +186,7 @@ Compute = Callable[["Family", int, int, Progress | None], Outcome]
 class Experiment:
     """name: "E3"; needs: roles without which it cannot run; uses: roles it takes in where they are there.
 
-    beyond: it asks what the paper does not.
+    beyond: it asks what the paper does not. at_most: it looks at no more images than this, however many are asked for.
     """
 
     name: str
@@ -194,6 +196,7 @@ class Experiment:
     needs: tuple[str, ...]
     uses: tuple[str, ...] = ()
     beyond: bool = False
+    at_most: int = 0
 
     def roles(self, family: Family) -> tuple[str, ...]:
         """Members it would use of this family."""
@@ -227,6 +230,7 @@ class Experiment:
             tables=outcome.tables,
             charts=outcome.charts,
             link=outcome.link,
+            used=min(n, self.at_most) if self.at_most else n,
         )
         finding._check()  # pyright: ignore[reportPrivateUsage]
         return finding

@@ -127,4 +127,5 @@ EXPERIMENT = Experiment(
     f"the two branches' stored NS apart (over {SMALLER} times as much) is the AP upstream.",
     compute,
     needs=("dual-bn",),
+    at_most=N_IMAGES,
 )

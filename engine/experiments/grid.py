@@ -132,4 +132,5 @@ EXPERIMENT = Experiment(
     "hardly matters.",
     compute,
     needs=("dual-bn",),
+    at_most=N_IMAGES,
 )

@@ -96,4 +96,5 @@ EXPERIMENT = Experiment(
     "equal AP.",
     compute,
     needs=("dual-bn",),
+    at_most=N_IMAGES,
 )

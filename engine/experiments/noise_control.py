@@ -122,4 +122,5 @@ EXPERIMENT = Experiment(
     f"{FACTOR}), and yet leaves far more images right (over {100 * COST:g} points).",
     compute,
     needs=("standard",),
+    at_most=N_IMAGES,
 )
