@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -23,7 +24,7 @@ ENDS = {
 }
 
 
-def check_link(names: list[str]) -> None:
+def check_link(names: list[str], classes: list[str]) -> None:
     """One message, on the first run of a visit, if the link asks for what is not here."""
     if st.session_state.setdefault("attack_link_checked", False):
         return
@@ -34,6 +35,7 @@ def check_link(names: list[str]) -> None:
         "steps": [str(steps) for steps in range(1, MOST_STEPS + 1)],
         "picture": [str(index) for index in range(cache.N_IMAGES)],
         "look": list(looks.LOOKS),
+        "towards": [ANY, *classes],
         "attacks": KINDS,
     }
     query = {key: value for key, value in st.query_params.items() if key != "attack"}  # that one is Explore's
@@ -42,8 +44,11 @@ def check_link(names: list[str]) -> None:
         st.toast(STALE.format(", ".join(stale)), duration="long")
 
 
-def attack_controls() -> tuple[Filmed, str, int, int]:
-    """The attack, the loss it raises, its steps, and the image; every control is a URL parameter."""
+ANY = "any other class"
+
+
+def attack_controls(classes: tuple[str, ...]) -> tuple[Filmed, str, int, int, str]:
+    """The attack, the loss it raises, its steps, the image and the class to be taken for; all URL parameters."""
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
     kind = row.segmented_control(
         "Attack", FILMED, default="PGD", key="method", required=True, bind="query-params",
@@ -60,7 +65,11 @@ def attack_controls() -> tuple[Filmed, str, int, int]:
     index = row.number_input("Image", 0, cache.N_IMAGES - 1, 0, key="picture", width=125, bind="query-params")
     attack = make_attack(kind, "cross-entropy" if kind == "FGSM" else loss, EPS[level] / 255, steps)
     assert isinstance(attack, api.PGD | api.APGD)
-    return attack, loss, steps, index
+    towards = row.selectbox(
+        "To be taken for", [ANY, *classes], key="towards", width=160, bind="query-params",
+        help="What the film's attack aims at. Where images are counted, below, it is any other class.",
+    )  # fmt: skip
+    return attack, loss, steps, index, towards
 
 
 def two_sides(slide: str, held: str, design: api.NormDesign) -> tuple[Side, Side]:
@@ -76,16 +85,23 @@ def two_sides(slide: str, held: str, design: api.NormDesign) -> tuple[Side, Side
     return sides[0], sides[1]
 
 
+def outcome(one: api.Film, frames: list[str], classes: tuple[str, ...]) -> str:
+    """'fooled from “step 3 of 20” on', and when it was taken for the class aimed at."""
+    when = "never fooled" if one.fooled_at is None else f"fooled from “{frames[one.fooled_at]}” on"
+    said = "wrong before any attack" if one.fooled_at == 0 else when
+    if one.target is None:
+        return said
+    there = "never" if one.reached_at is None else f"from “{frames[one.reached_at]}” on"
+    return f"{said} (taken for {classes[one.target]}: {there})"
+
+
 def watch(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) -> None:
     """The film, what it shows in one sentence, and its exports."""
     assert shown.bench is not None
     film(attacking.payload(shown, sides, attack, index), key="film")
     shots = [attacking.film(shown, side, attack, index) for side in sides]
-    frames = attacking.frame_names(attack)
-    said: list[str] = []
-    for side, one in zip(sides, shots, strict=True):
-        when = "never fooled" if one.fooled_at is None else f"fooled from “{frames[one.fooled_at]}” on"
-        said.append(f"at {side.name} " + ("wrong before any attack" if one.fooled_at == 0 else when))
+    frames, classes = attacking.frame_names(attack), shown.bench.test.classes
+    said = [f"at {side.name} {outcome(one, frames, classes)}" for side, one in zip(sides, shots, strict=True)]
     step = f"step {attack.step_size * 255:.2f}/255, " if isinstance(attack, api.PGD) else ""
     st.caption(
         f"The network is {'; '.join(said)}. {attack.label}, {step}seed {api.SEED}; each side is attacked white-box "
@@ -113,7 +129,7 @@ def page() -> None:
         st.markdown("The explorer shows trained networks and found none. Train one: `sh runs/queue.sh`")
         return
     by_name = {card.name: card for card in cards}
-    check_link(list(by_name))
+    check_link(list(by_name), sorted({name for card in cards for name in card.classes}))
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
     model, slide, held = line_controls(row, list(by_name))
     try:
@@ -126,13 +142,14 @@ def page() -> None:
         return
     if shown.card.design in DESIGN_NOTES:
         st.markdown(f":material/info: {DESIGN_NOTES[shown.card.design]}")
-    attack, loss, steps, index = attack_controls()
+    attack, loss, steps, index, towards = attack_controls(shown.bench.test.classes)
     sides = two_sides(slide, held, shown.card.norm_design)
     if index >= len(shown.bench.test):
         st.info(f"There are {len(shown.bench.test)} images here; choose one below that number.")
         return
     try:
-        watch(shown, sides, attack, index)
+        aimed = attack if towards == ANY else replace(attack, target=shown.bench.test.classes.index(towards))
+        watch(shown, sides, aimed, index)
         looks.closer(looks.Watched(shown, sides, attack, loss, steps, index))
         attacking.prepare_neighbours(shown, sides)
     except api.InputError as error:

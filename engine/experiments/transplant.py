@@ -158,7 +158,8 @@ def compute(family: Family, n: int, seed: int, progress: Progress | None) -> Out
         attack.label,
         (
             f"Channels are tried in the order of three rules only, which are compared on {min(N_SEARCH, n)} training "
-            "images, so fewer may do; the bisection takes robustness to rise with their number. First-order gain: "
+            "images (a first try that had the order by first-order gain alone failed, hence the comparison), so fewer "
+            "may do; the bisection takes robustness to rise with their number. First-order gain: "
             "integrated gradients of the attacked loss along the path between both AP.",
             "NS are re-estimated on clean images after every transplant, except in the rows named stored, where each "
             "layer keeps the NS that its AP were trained with.",

@@ -68,8 +68,27 @@ def test_every_control_reaches_the_attack(explorer: Explorer) -> None:
         assert part in text
 
 
+def test_the_film_can_aim_at_a_class_and_refuses_the_true_one(explorer: Explorer) -> None:
+    at = attack_page(explorer, eps="16/255", towards="ring")
+    text = captions(at)
+    assert text.count("(taken for ring: ") == 2
+    assert "towards" not in (at.toast[0].value if at.toast else "")
+    truth = str(api.shapes.CLASSES[api.load_data("shapes", "test", 1).labels[0]])
+    at.selectbox(key="towards").set_value(truth)
+    assert "already; choose another target class" in run(at).warning[0].value
+
+
 def test_a_link_to_what_is_not_here_shows_the_defaults_and_says_so(explorer: Explorer) -> None:
-    bad = {"model": "nope", "steps": "999", "picture": "9999", "left": "7", "eps": "abc", "loss": "x", "look": "?"}
+    bad = {
+        "model": "nope",
+        "steps": "999",
+        "picture": "9999",
+        "left": "7",
+        "eps": "abc",
+        "loss": "x",
+        "look": "?",
+        "towards": "?",
+    }
     at = attack_page(explorer, **bad, method="PGD", right="0.5")
     for name in bad:
         assert name in at.toast[0].value
