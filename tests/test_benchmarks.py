@@ -101,10 +101,10 @@ def test_a_library_starts_and_steps_as_the_engine_does(library: str) -> None:
 
 def test_auto_runs_the_standard_everywhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The budgets of the peer are the standard's; the command prints every contender's figures."""
+    library = pytest.importorskip("torchattacks")
     parts: list[tuple[str, int]] = []
 
     def noted(view: torch.nn.Module, threat: api.ThreatModel) -> peers.Crafter:
-        library = pytest.importorskip("torchattacks")
         for name, budget in (("APGD", "steps"), ("APGDT", "steps"), ("FAB", "steps"), ("Square", "n_queries")):
             made = getattr(library, name)
             monkeypatch.setattr(
