@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import jsonschema
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -179,10 +180,15 @@ def specs_of(table: Any, chart: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("small", [False, True])
 def test_charts_are_valid(small: bool) -> None:
-    """By Altair, against Vega-Lite's schema."""
-    for one in findings("shapes"):
-        for spec in specs(one, small):
-            alt.Chart.from_dict(spec)
+    """By Altair, against Vega-Lite's schema; a chart that is not valid would raise."""
+    shipped = api.load_findings(api.CHECKPOINTS / api.FINDINGS, api.list_cards()[0])[0]
+    every = [*findings("shapes"), *shipped]
+    made = [spec for one in every for spec in specs(one, small)]
+    assert len(made) >= sum(len(one.charts) for one in every) > 20
+    for spec in made:
+        alt.Chart.from_dict(spec)
+    with pytest.raises(jsonschema.ValidationError):
+        alt.Chart.from_dict({**made[0], "mark": "nonsense"})
 
 
 @pytest.mark.parametrize("small", [False, True])
