@@ -18,7 +18,7 @@ from app.layer_views import Look
 from app.layering import METRICS, QUANTITIES, Part, Question
 from app.mixer_card import mixer_card
 from app.payload import Shown
-from app.selection import DEFAULTS, EPS, PREFERRED
+from app.selection import DEFAULTS, EPS, PREFERRED, STALE
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -40,7 +40,10 @@ NOTES = {
 
 def check_link(query: dict[str, str], names: list[str], shown: Shown) -> None:
     """Once a session: one message if the link asks for what is not here."""
-    if "layers_seen" in st.session_state:
+    if st.session_state.get("layers_seen"):
+        note = st.session_state.pop("layers_note", None)
+        if note is not None:  # the page reran by itself when it had measured, which takes a toast away
+            st.toast(note, duration="long")
         return
     st.session_state["layers_seen"] = True
     layers = [name for name, _ in layer_views.sizes(shown.model)]
@@ -51,10 +54,8 @@ def check_link(query: dict[str, str], names: list[str], shown: Shown) -> None:
     wrong = [name for name, values in allowed.items() if name in query and query[name] not in values]
     wrong += ["channel"] if not query.get("channel", "0").isdecimal() else []
     if wrong:
-        st.toast(
-            f"This link asks for something that is not here ({', '.join(wrong)}); the default is shown instead.",
-            duration="long",
-        )
+        st.session_state["layers_note"] = STALE.format(", ".join(wrong))
+        st.toast(st.session_state["layers_note"], duration="long")
 
 
 def controls(names: list[str]) -> tuple[str, int]:
