@@ -16,8 +16,9 @@ from torch import nn
 from app.charts import layers, plane
 from app.charts.findings import panels
 from app.components.blend import BlendPayload, Start
-from app.payload import Shown, Sources, build
+from app.explore.payload import Sources, build
 from app.selection import Selection
+from app.shown import Shown
 from engine import api
 
 N_IMAGES = 1000

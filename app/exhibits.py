@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.attack.strength import Asked, Progress
 from app.cache import remember, results
 from app.jobs import working
-from app.payload import Shown
-from app.strength import Asked, Progress
+from app.shown import Shown
 from engine import api
 
 Compute = Callable[[api.Bench, Asked, Progress], pd.DataFrame]

@@ -26,7 +26,7 @@ from statistics import median, quantiles
 from playwright.sync_api import Page, sync_playwright
 
 from app.components.blend import Start, _plain  # pyright: ignore[reportPrivateUsage]
-from app.payload import Shown, build, sources
+from app.explore.payload import Shown, build, sources
 from app.selection import Selection
 from engine import api
 from engine.cli.output import show

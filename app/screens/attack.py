@@ -7,14 +7,15 @@ from functools import partial
 
 import streamlit as st
 
-from app import attacking, cache, looks
-from app.attacking import Filmed, Side
+from app import cache
+from app.attack import films, looks
+from app.attack.films import Filmed, Side
+from app.attack.strength import FILMED, KINDS, LOSSES, make_attack
 from app.components.film import film
 from app.controls import line_controls
 from app.exhibits import download
-from app.payload import Shown
 from app.selection import DESIGN_NOTES, EPS, STALE, stale_values
-from app.strength import FILMED, KINDS, LOSSES, make_attack
+from app.shown import Shown
 from engine import api
 
 MOST_STEPS = 50
@@ -78,7 +79,7 @@ def two_sides(slide: str, held: str, design: api.NormDesign) -> tuple[Side, Side
     for column, key, start in zip(st.columns(2, gap="large"), ("left", "right"), (0.0, 1.0), strict=True):
         label = f"{key.capitalize()} network: λ, from 0 (clean) to 1 (adversarial)"
         lam = column.slider(
-            label, 0.0, 1.0, start, attacking.LAM_STEP, key=key, bind="query-params",
+            label, 0.0, 1.0, start, films.LAM_STEP, key=key, bind="query-params",
             help=ENDS[slide],
         )  # fmt: skip
         sides.append(Side(round(lam, 2), f"{slide}@{held}", design))
@@ -98,24 +99,24 @@ def outcome(one: api.Film, frames: list[str], classes: tuple[str, ...]) -> str:
 def watch(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) -> None:
     """The film, what it shows in one sentence, and its exports."""
     assert shown.bench is not None
-    film(attacking.payload(shown, sides, attack, index), key="film")
-    shots = [attacking.film(shown, side, attack, index) for side in sides]
-    frames, classes = attacking.frame_names(attack), shown.bench.test.classes
+    film(films.payload(shown, sides, attack, index), key="film")
+    shots = [films.film(shown, side, attack, index) for side in sides]
+    frames, classes = films.frame_names(attack), shown.bench.test.classes
     said = [f"at {side.name} {outcome(one, frames, classes)}" for side, one in zip(sides, shots, strict=True)]
     step = f"step {attack.step_size * 255:.2f}/255, " if isinstance(attack, api.PGD) else ""
     st.caption(
         f"The network is {'; '.join(said)}. {attack.label}, {step}seed {api.SEED}; each side is attacked white-box "
         "through its own network, from the same start; verdicts by the unfolded network. One image, so there is no "
-        f"interval. Change × {attacking.MAGNIFY} around grey; sign: white up, black down, per colour; "
+        f"interval. Change × {films.MAGNIFY} around grey; sign: white up, black down, per colour; "
         f"frequencies: slow waves in the middle, fast ones at the rim. Weights {shown.card.weights_sha256[:8]}, "
         f"{shown.bench.test.name} {shown.bench.test.split} image {index}."
     )
     row = st.container(horizontal=True, gap="small")
     row.download_button(
-        "Frames (GIF)", lambda: attacking.animation(shots), "attack.gif", "image/gif", on_click="ignore",
+        "Frames (GIF)", lambda: films.animation(shots), "attack.gif", "image/gif", on_click="ignore",
         icon=":material/movie:",
     )  # fmt: skip
-    download(row, partial(attacking.film_table, shown, sides, attack, index), f"{shown.card.name}-film.csv")
+    download(row, partial(films.film_table, shown, sides, attack, index), f"{shown.card.name}-film.csv")
 
 
 def page() -> None:
@@ -151,7 +152,7 @@ def page() -> None:
         aimed = attack if towards == ANY else replace(attack, target=shown.bench.test.classes.index(towards))
         watch(shown, sides, aimed, index)
         looks.closer(looks.Watched(shown, sides, attack, loss, steps, index))
-        attacking.prepare_neighbours(shown, sides)
+        films.prepare_neighbours(shown, sides)
     except api.InputError as error:
         st.warning(str(error))
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app import attributing, cache
-from app.attributing import LAMS, OWN, Measure, Seen, View
+from app import cache
+from app.attribution import maps
+from app.attribution.maps import LAMS, OWN, Measure, Seen, View
 from app.cache import remember, results
 from app.charts import attribution
 from app.jobs import working
-from app.payload import Shown
 from app.selection import DESIGN_NOTES, EPS, HELD, PREFERRED
+from app.shown import Shown
 from engine import api
 
 NS = {**HELD["ap"], "the branch's own": OWN}
@@ -109,21 +110,21 @@ def total(one: Seen) -> str:
 def side_by_side(shown: Shown, views: list[View], unit: str) -> None:
     """Image and map, clean above attacked, a column a setting; one legend for all."""
     assert shown.bench is not None
-    if attributing.missing(views):
+    if maps.missing(views):
         with working("Asking the network ...") as progress:
-            seen = attributing.maps(shown, views, progress)
+            seen = maps.maps(shown, views, progress)
     else:
-        seen = attributing.maps(shown, views, lambda *_: None)
+        seen = maps.maps(shown, views, lambda *_: None)
     index, test = views[0].index, shown.bench.test
     dark = st.context.theme.type == "dark"
-    shape = attributing.mask(shown, index)
+    shape = maps.mask(shown, index)
     left, right = st.columns([3, 1], gap="large", vertical_alignment="bottom")
     shared = right.segmented_control(
         "Colour scale", ["shared", "each its own"], default="shared", key="scale", required=True, bind="query-params",
         help="Shared: the same colour is the same value in all four maps. Robust networks have small gradients, so "
         "their maps can look pale; with its own scale each map fills the colours.",
     ) == "shared"  # fmt: skip
-    limits = attributing.limits(seen, shared)
+    limits = maps.limits(seen, shared)
     ends = f"to ±{limits[0]:.2g} {unit}" if shared else "as far as stands below each map"
     left.image(
         attribution.legend(dark), width="stretch", alt="Colours of the maps, from purple over pale to green",
@@ -165,10 +166,10 @@ def findings(found: list[api.Shares]) -> None:
     first, last = clean[0], clean[-1]
     said = [
         f"From λ = {first.setting.affine:g} to {last.setting.affine:g} the share inside the shape "
-        f"**{points(attributing.difference(first, last))}** on clean images."
+        f"**{points(maps.difference(first, last))}** on clean images."
     ]
     for one in (first, last):
-        more = attributing.preference(one)
+        more = maps.preference(one)
         if more is not None:
             low, value, high = (100 * v for v in (more.low, more.value, more.high))
             hears = "the network **listens to it**" if low > 0 else "**no sign that the network listens to it**"
@@ -192,7 +193,7 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
     n = st.segmented_control(
         "Images to measure on", COUNTS, default=100, key="count", required=True, bind="query-params"
     )
-    settings = tuple(attributing.setting(lam, held) for lam in LAMS)
+    settings = tuple(maps.setting(lam, held) for lam in LAMS)
     asked = Measure(view.weights_sha256, settings, view.attack, view.method, view.target, n)
     if asked not in results():
         seconds = "some seconds" if asked.method in ("saliency", "grad-cam") else "a minute or more"
@@ -201,7 +202,7 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
             return
         st.button("Cancel", key="cancel_measure", icon=":material/stop:")
         with working("Asking the network about every image ...") as progress:
-            remember(asked, attributing.measured(shown.bench, asked, progress))
+            remember(asked, maps.measured(shown.bench, asked, progress))
         st.rerun()
     found: list[api.Shares] = results()[asked]
     findings(found)
@@ -230,7 +231,7 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
         f"n {asked.n} · bands: 95 % bootstrap over images · {asked.attack.label}, white-box at every λ · seed "
         f"{api.SEED} · weights {shown.card.weights_sha256[:8]} · one trained network. Right under attack: {right_of}."
     )
-    st.code(attributing.command(shown.card.name, asked, held), language=None, wrap_lines=True)
+    st.code(maps.command(shown.card.name, asked, held), language=None, wrap_lines=True)
     with st.expander("The figures"):
         rows = {name: attribution.share_rows(found, name).assign(of=name) for name in attribution.QUANTITIES}
         table = pd.concat([part for part in rows.values() if not part.empty])
@@ -279,11 +280,7 @@ def page() -> None:
         row.slider("Right: λ of the AP", 0.0, 1.0, 1.0, 0.05, key="right", bind="query-params"),
     )
     st.markdown(about)
-    views = [
-        View(sha, attributing.setting(lam, held), used, index, method, target)
-        for lam in lams
-        for used in (None, attack)
-    ]
+    views = [View(sha, maps.setting(lam, held), used, index, method, target) for lam in lams for used in (None, attack)]
     try:
         side_by_side(shown, views, unit)
         if test.name == "shapes":

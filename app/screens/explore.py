@@ -8,12 +8,13 @@ from typing import Any
 
 import streamlit as st
 
-from app import cache, demand
+from app import cache
 from app.components.blend import BlendState, Start, blend
 from app.components.copy_link import copy_link
 from app.controls import line_controls
-from app.live import live_card
-from app.payload import MAGNIFY, Shown, Sources, accuracy_at, sources
+from app.explore import demand
+from app.explore.live import live_card
+from app.explore.payload import MAGNIFY, Sources, accuracy_at, sources
 from app.selection import (
     ATTACKS,
     DEFAULTS,
@@ -26,6 +27,7 @@ from app.selection import (
     parse_lam,
     stale_values,
 )
+from app.shown import Shown
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"

@@ -8,22 +8,23 @@ from typing import Any
 import streamlit as st
 import torch
 
-from app import cache, layer_views, layering
+from app import cache
 from app.cache import kept
 from app.charts import gaps
 from app.components.copy_link import copy_link
 from app.components.network import encode, network, picked
 from app.jobs import WAITING
-from app.layer_views import Look
-from app.layering import METRICS, QUANTITIES, Part, Question
-from app.mixer_card import mixer_card
-from app.payload import Shown
+from app.layers import measures, views
+from app.layers.measures import METRICS, QUANTITIES, Part, Question
+from app.layers.mixer_card import mixer_card
+from app.layers.views import Look
 from app.selection import DEFAULTS, EPS, PREFERRED, STALE
+from app.shown import Shown
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
 BRANCHES = {"clean": api.Branch.CLEAN, "adversarial": api.Branch.ADV}
-NOISES: dict[str, layering.Noise] = {"uniform, as in the paper": "uniform", "random signs": "sign"}
+NOISES: dict[str, measures.Noise] = {"uniform, as in the paper": "uniform", "random signs": "sign"}
 METRIC_NAMES = {label: name for name, label in METRICS.items()}
 QUANTITY_NAMES = {"μ": "mean", "σ": "sigma"}
 NOTES = {
@@ -46,7 +47,7 @@ def check_link(query: dict[str, str], names: list[str], shown: Shown) -> None:
             st.toast(note, duration="long")
         return
     st.session_state["layers_seen"] = True
-    layers = [name for name, _ in layer_views.sizes(shown.model)]
+    layers = [name for name, _ in views.sizes(shown.model)]
     allowed: dict[str, list[str]] = {
         "model": names, "layer": layers, "eps": list(EPS), "hold": ["true", "false"], "at": list(BRANCHES),
         "metric": list(METRIC_NAMES), "of": list(QUANTITY_NAMES), "noise": list(NOISES),
@@ -85,7 +86,7 @@ def look(shown: Shown) -> Look:
     )  # fmt: skip
     metric = row.segmented_control(
         "Distance", list(METRIC_NAMES), default=METRICS["standardised"], key="metric", required=True,
-        bind="query-params", help="; ".join(f"{METRICS[name]}: {text}" for name, text in layering.MEANING.items()),
+        bind="query-params", help="; ".join(f"{METRICS[name]}: {text}" for name, text in measures.MEANING.items()),
     )  # fmt: skip
     of = row.segmented_control("of", list(QUANTITY_NAMES), default="σ", key="of", required=True, bind="query-params")
     branch = api.Branch.CLEAN if alone else BRANCHES[at]
@@ -101,7 +102,7 @@ def take_pick(sizes: list[tuple[str, int]]) -> None:
 
 def picker(shown: Shown) -> tuple[int, int, Any]:
     """Layer and channel, by controls that do the same as a click, and the place above them where the diagram goes."""
-    sizes = dict(layer_views.sizes(shown.model))
+    sizes = dict(views.sizes(shown.model))
     names = list(sizes)
     place = st.container()
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
@@ -113,19 +114,19 @@ def picker(shown: Shown) -> tuple[int, int, Any]:
     return names.index(name), int(channel), place
 
 
-def verdict(shown: Shown, found: dict[str, list[layering.Spread]] | None, layer: str) -> None:
+def verdict(shown: Shown, found: dict[str, list[measures.Spread]] | None, layer: str) -> None:
     """The gap of the picked layer and of all layers, in words."""
     several = not shown.card.norm_design.share_statistics
     lines: list[str] = []
-    for at, where in ((layer, "This layer"), ("", f"All {len(layer_views.sizes(shown.model))} layers, averaged")):
-        stored = kept((shown.card.weights_sha256, "stored", at), lambda of=at: layer_views.stored_gap(shown.model, of))
-        said = [f"stored, {layer_views.stored_words(stored)}"] if several else []
+    for at, where in ((layer, "This layer"), ("", f"All {len(views.sizes(shown.model))} layers, averaged")):
+        stored = kept((shown.card.weights_sha256, "stored", at), lambda of=at: views.stored_gap(shown.model, of))
+        said = [f"stored, {views.stored_words(stored)}"] if several else []
         if found is not None:
-            held, null = (layer_views.held_gap(found[source], at) for source in ("attacked", "other"))
-            said.append(f"at equal AP, {layer_views.held_words(held)}; two sets of clean images: "
-                        f"{layer_views.held_words(null)}")  # fmt: skip
+            held, null = (views.held_gap(found[source], at) for source in ("attacked", "other"))
+            said.append(f"at equal AP, {views.held_words(held)}; two sets of clean images: "
+                        f"{views.held_words(null)}")  # fmt: skip
             if several and not at:
-                st.markdown(f"#### {layer_views.remains(stored, held, null)}")
+                st.markdown(f"#### {views.remains(stored, held, null)}")
         lines.append(f"- **{where}:** " + "; ".join(said) + ".")
     st.markdown("\n".join(lines) if several or found else "Hold AP fixed to measure this network.")
 
@@ -136,7 +137,7 @@ def provenance(shown: Shown, question: Question, n: int) -> str:
     return (
         f"n = {n} {data} images a source, the same images clean, attacked and noisy, {n} others as "
         f"the null · {question.attack.label}, all steps, white-box through the branch that is measured · 95 % "
-        f"jackknife over {n // layering.GROUP} groups of images · seed {api.SEED} · weights "
+        f"jackknife over {n // measures.GROUP} groups of images · seed {api.SEED} · weights "
         f"{shown.card.weights_sha256[:8]} · python -m engine paper E3 E4 E6 --family {family}"
     )
 
@@ -165,7 +166,7 @@ def depth(
     shown: Shown,
     parts: tuple[Part, ...],
     question: Question,
-    found: dict[str, list[layering.Spread]],
+    found: dict[str, list[measures.Spread]],
     at: Look,
     layer: int,
 ) -> None:
@@ -173,7 +174,7 @@ def depth(
     st.subheader("Is an attack further away than noise?")
     st.caption(
         "Distance of each source's statistics from those of the clean images, all through the same network "
-        f"({METRICS[at.metric]}: {layering.MEANING[at.metric]}). Other clean images show how much chance alone does. "
+        f"({METRICS[at.metric]}: {measures.MEANING[at.metric]}). Other clean images show how much chance alone does. "
         "Compare the distances with what the same images do to accuracy."
     )
     row = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
@@ -184,13 +185,13 @@ def depth(
     )  # fmt: skip
     several = not shown.card.norm_design.share_statistics
     stored = several and row.toggle("With the stored NS", key="with_stored", bind="query-params")
-    st.markdown(kept((question, "words"), lambda: layer_views.depth_words(found, parts)))
+    st.markdown(kept((question, "words"), lambda: views.depth_words(found, parts)))
     left, middle, right = st.columns([2, 2, 1.5], gap="large")
     for (quantity, title), column in zip(QUANTITIES.items(), (left, middle), strict=True):
         key = (question, "depth", at.metric, quantity, layer, stored)
 
         def make(of: str = quantity) -> dict[str, Any]:
-            rows = layer_views.depth_rows(shown.model, found, at.metric, of)
+            rows = views.depth_rows(shown.model, found, at.metric, of)
             return gaps.depth_chart(rows, "distance", layer, stored).to_dict()
 
         column.markdown(f"**{title}**")
@@ -201,7 +202,7 @@ def depth(
         )  # fmt: skip
     right.markdown("**Accuracy on these images**")
     right.vega_lite_chart(
-        spec=kept((question, "accuracy"), lambda: gaps.accuracy_chart(layer_views.accuracy_rows(parts)).to_dict()),
+        spec=kept((question, "accuracy"), lambda: gaps.accuracy_chart(views.accuracy_rows(parts)).to_dict()),
         key="accuracy", alt="Accuracy on clean, noisy and attacked images, with 95 % intervals",
     )  # fmt: skip
 
@@ -217,7 +218,7 @@ def measure(shown: Shown, question: Question) -> None:
         "Stop", key="stop", icon=":material/stop:", on_click=st.session_state.__setitem__,
         args=("layers_stopped", question),
     )  # fmt: skip
-    layering.measured(
+    measures.measured(
         shown, question, lambda done, total: bar.progress(done / total, "Attacking and measuring ..."),
         lambda: bar.progress(0.0, WAITING),
     )  # fmt: skip
@@ -263,16 +264,16 @@ def body(shown: Shown, level: int) -> None:
     noise = NOISES.get(str(st.session_state.get("noise")), "uniform")
     setting = api.canonical(api.branch_setting(at.at), shown.card.norm_design)
     question = Question(shown.card.weights_sha256, setting, level, noise)
-    parts = layering.complete(shown, question)
+    parts = measures.complete(shown, question)
     layer, channel, place = picker(shown)
-    sizes = layer_views.sizes(shown.model)
+    sizes = views.sizes(shown.model)
     sha, label = shown.card.weights_sha256, sizes[layer][0]
     view = at if parts is not None else Look(False, at.at, at.metric, at.quantity)
     key = (sha, question if parts else None, view, layer, channel)
-    data = kept(key, lambda: encode(layer_views.network_payload(shown.model, parts, view, layer, channel)))
+    data = kept(key, lambda: encode(views.network_payload(shown.model, parts, view, layer, channel)))
     with place:
         network(data, key="network", on_picked_change=lambda: take_pick(sizes))
-    found = kept((question, "gaps"), lambda: layer_views.all_gaps(parts)) if parts else None
+    found = kept((question, "gaps"), lambda: views.all_gaps(parts)) if parts else None
     if parts is None or found is None:
         verdict(shown, found, label)
     else:

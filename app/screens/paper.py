@@ -10,7 +10,8 @@ import streamlit as st
 
 from app import cache
 from app.cache import Findings
-from app.claim import (
+from app.components.to_top import to_top
+from app.paper.claim import (
     COMMAND,
     VERDICTS,
     badge,
@@ -28,7 +29,6 @@ from app.claim import (
     stale_note,
     try_link,
 )
-from app.components.to_top import to_top
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"

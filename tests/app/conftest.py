@@ -13,9 +13,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app import attacking, cache, demand, strength
-from app.attacking import Side
-from app.payload import Shown
+from app import cache
+from app.attack import films, strength
+from app.attack.films import Side
+from app.explore import demand
+from app.shown import Shown
 from engine import api
 from engine.values import DUAL_BN
 from tests.app.world import MAIN, write_swept
@@ -99,7 +101,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strength, "LEVELS", (0, 4, 16))
     monkeypatch.setattr(strength, "STEP_COUNTS", (1, 3))
     monkeypatch.setattr(strength, "CORNERS", (0.0, 1.0))
-    monkeypatch.setattr(attacking, "N_SURFACE", 5)
+    monkeypatch.setattr(films, "N_SURFACE", 5)
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import attacking, cache
+from app import cache
+from app.attack import films
 from app.charts.attacks import surface_figure
 from app.charts.pictures import film_sheet
 from app.components.film import FilmPayload, Pane
-from app.payload import Shown
+from app.shown import Shown
 from engine import api
 from engine.values import SINGLE
 from tests.app.conftest import ATTACK, PAIR, ROOT, Explorer, run
@@ -136,25 +137,25 @@ def test_where_lambda_changes_nothing_the_page_says_so(explorer: Explorer, world
 
 
 def test_sides_that_are_one_network_are_computed_once() -> None:
-    assert attacking.distinct(PAIR) == PAIR
-    assert attacking.distinct([replace(side, design=SINGLE) for side in PAIR]) == (replace(PAIR[0], design=SINGLE),)
+    assert films.distinct(PAIR) == PAIR
+    assert films.distinct([replace(side, design=SINGLE) for side in PAIR]) == (replace(PAIR[0], design=SINGLE),)
 
 
 def test_films_are_the_attack_of_the_engine(shown: Shown) -> None:
     assert shown.bench is not None
     for side in PAIR:
-        one = attacking.film(shown, side, ATTACK, INDEX)
+        one = films.film(shown, side, ATTACK, INDEX)
         view = shown.bench.view(side.setting)
         image, label = shown.bench.test.tensors(INDEX, INDEX + 1)
         expected = ATTACK(api.crafting_network(view), image, label, generator=api.seeded(api.SEED, INDEX))
         np.testing.assert_allclose(one.images[-1], expected[0].numpy(), atol=1e-6)
         assert one.label == int(label)
-        assert attacking.film(shown, side, ATTACK, INDEX) is one
-    assert attacking.surface(shown, PAIR[0], ATTACK, INDEX).loss.shape == (attacking.N_SURFACE,) * 2
+        assert films.film(shown, side, ATTACK, INDEX) is one
+    assert films.surface(shown, PAIR[0], ATTACK, INDEX).loss.shape == (films.N_SURFACE,) * 2
 
 
 def test_the_sheet_holds_every_frame_in_its_place(shown: Shown) -> None:
-    rows = attacking.pictures(attacking.film(shown, PAIR[0], ATTACK, INDEX))
+    rows = films.pictures(films.film(shown, PAIR[0], ATTACK, INDEX))
     with Image.open(io.BytesIO(film_sheet(rows))) as picture:
         pixels = np.asarray(picture)
     assert pixels.shape == (4 * 34, 5 * 34, 3)
@@ -169,22 +170,22 @@ def test_the_sheet_holds_every_frame_in_its_place(shown: Shown) -> None:
 
 def test_exports_hold_all_frames(shown: Shown) -> None:
     assert shown.bench is not None
-    shots = [attacking.film(shown, side, ATTACK, INDEX) for side in PAIR]
-    text = attacking.film_table(shown, PAIR, ATTACK, INDEX).to_csv(index=False)
+    shots = [films.film(shown, side, ATTACK, INDEX) for side in PAIR]
+    text = films.film_table(shown, PAIR, ATTACK, INDEX).to_csv(index=False)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 2 * 5
     assert rows[0]["frame"] == "the image"
     assert float(rows[4]["loss"]) == pytest.approx(float(shots[0].loss[4]), abs=1e-4)
     assert sum(float(rows[7][name]) for name in shown.bench.test.classes) == pytest.approx(1, abs=1e-3)
-    with Image.open(io.BytesIO(attacking.animation(shots, scale=1))) as picture:
+    with Image.open(io.BytesIO(films.animation(shots, scale=1))) as picture:
         assert (getattr(picture, "n_frames", 1), picture.size) == (5, (128, 64))
 
 
 def test_the_surface_is_drawn_where_it_was_measured(shown: Shown) -> None:
-    found = attacking.surface(shown, PAIR[1], ATTACK, INDEX)
+    found = films.surface(shown, PAIR[1], ATTACK, INDEX)
     figure: Any = surface_figure(found, [found])
     np.testing.assert_array_equal(figure.data[0].z, found.loss)
-    assert len(attacking.surface_table([PAIR[1]], [found])) == found.loss.size
+    assert len(films.surface_table([PAIR[1]], [found])) == found.loss.size
 
 
 def test_panes_of_different_lengths_are_refused() -> None:

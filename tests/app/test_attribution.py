@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import attributing, cache
-from app.attributing import Measure, View
+from app import cache
+from app.attribution import maps
+from app.attribution.maps import Measure, View
 from app.charts.attribution import SCALE, colours, palette, picture, share_chart, share_rows
-from app.payload import Shown
+from app.shown import Shown
 from engine import api
 from engine.attribution import methods
 from engine.cli.arguments import parse
@@ -28,7 +29,7 @@ ATTACK = api.PGD(api.ThreatModel("Linf", 8 / 255), 2, 4 / 255)
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attributing, "LAMS", (0.0, 1.0))
+    monkeypatch.setattr(maps, "LAMS", (0.0, 1.0))
     monkeypatch.setattr(methods, "PATH_N", 4)
 
 
@@ -59,11 +60,11 @@ def pictures(at: AppTest) -> int:
 
 def test_maps_are_those_of_the_image_attacked_at_the_setting_shown(shown: Shown) -> None:
     assert shown.bench is not None
-    settings = [attributing.setting(lam, attributing.OWN) for lam in (0.0, 1.0)]
+    settings = [maps.setting(lam, maps.OWN) for lam in (0.0, 1.0)]
     assert settings == [api.branch_setting(branch) for branch in api.Branch]
     for setting in settings:
         view = View("sha", setting, ATTACK, 3, "saliency", "label")
-        (seen,) = attributing.maps(shown, [view], lambda *_: None)
+        (seen,) = maps.maps(shown, [view], lambda *_: None)
         network = shown.bench.view(setting)
         image, label = shown.bench.test.tensors(3, 4)
         expected = ATTACK(api.crafting_network(network), image, label, generator=api.seeded(api.SEED, 3))
@@ -71,14 +72,14 @@ def test_maps_are_those_of_the_image_attacked_at_the_setting_shown(shown: Shown)
         found = api.attribute(network, "saliency", expected, label, generator=api.seeded(0, 0))
         np.testing.assert_allclose(seen.values, found.values[0], atol=1e-4)
         assert (seen.explained, seen.answer) == (int(label), int(network(expected).argmax()))
-        assert not attributing.missing([view])
-        assert attributing.maps(shown, [view], lambda *_: None)[0] is seen
+        assert not maps.missing([view])
+        assert maps.maps(shown, [view], lambda *_: None)[0] is seen
 
 
 def test_the_command_asks_for_the_figures_shown() -> None:
     for attack, held in ((ATTACK, "own"), (replace(ATTACK, steps=20, step_size=2 / 255), "stored:1")):
         asked = Measure("sha", (), attack, "smoothgrad", "label", 50)
-        arguments = parse(shlex.split(attributing.command("toy", asked, held))[3:])
+        arguments = parse(shlex.split(maps.command("toy", asked, held))[3:])
         made = parse_attack(arguments)
         assert isinstance(made, api.PGD)
         assert replace(made, stop="never") == attack
@@ -154,12 +155,12 @@ def test_rows_of_the_charts_are_the_intervals_of_the_shares() -> None:
     rng = np.random.default_rng(0)
     columns = [rng.random(30) for _ in range(4)]
     inside, even, band, elsewhere = columns
-    one = api.Shares(attributing.setting(0.5, "clean"), None, 0, inside, even, band, elsewhere, 20)
+    one = api.Shares(maps.setting(0.5, "clean"), None, 0, inside, even, band, elsewhere, 20)
     rows = share_rows([one], "grating")
     assert rows["share"].tolist() == pytest.approx([100 * column.mean() for column in columns[2:]])
     assert rows["low"].tolist() == pytest.approx([100 * one.interval(column).low for column in columns[2:]])
     assert share_chart(rows, "share").to_dict()
     assert share_rows([replace(one, band=None, elsewhere=None)], "grating").empty
-    more = attributing.preference(one)
+    more = maps.preference(one)
     assert more is not None
     assert more.value == pytest.approx((columns[2] - columns[3]).mean())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app import cache, demand
+from app import cache
+from app.explore import demand
 from app.selection import Selection
 from engine import api
 from tests.app.conftest import Explorer, run

@@ -10,12 +10,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app import layering, mixing
 from app.components.mixer import mixed
 from app.components.network import picked, stages
-from app.layering import Question
-from app.mixing import Live, Mix, mix_text, parse_mix
-from app.payload import Shown
+from app.layers import measures, mixing
+from app.layers.measures import Question
+from app.layers.mixing import Live, Mix, mix_text, parse_mix
+from app.shown import Shown
 from engine import api
 from engine.values import DESIGNS
 from tests.app.conftest import ROOT, run
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.usefixtures("clear_results")
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layering, "N", 16)
-    monkeypatch.setattr(layering, "GROUP", 8)
+    monkeypatch.setattr(measures, "N", 16)
+    monkeypatch.setattr(measures, "GROUP", 8)
     monkeypatch.setattr(mixing, "CHUNKS", ((0, 4), (4, 12)))
 
 
@@ -139,7 +139,7 @@ def test_without_images_the_stored_statistics_are_shown(
 def test_groups_together_are_the_engine_s_moments_of_all_images(shown: Shown) -> None:
     assert shown.bench is not None
     question = Question("sha", ADV, 8, "sign")
-    parts = layering.measured(shown, question, lambda *_: None, lambda: None)
+    parts = measures.measured(shown, question, lambda *_: None, lambda: None)
     view = shown.bench.view(ADV)
     images, labels = shown.bench.test.tensors(0, 16)
     craft = api.crafting_network(view)
@@ -148,14 +148,14 @@ def test_groups_together_are_the_engine_s_moments_of_all_images(shown: Shown) ->
     ]
     expected = {"clean": images, "attacked": torch.cat(attacked), "other": shown.bench.test.tensors(16, 32)[0]}
     for source, batch in expected.items():
-        merged = layering.merged(parts, source)
+        merged = measures.merged(parts, source)
         for layer, moments in api.measure(view, [batch]).items():
             torch.testing.assert_close(merged[layer].mean, moments.mean, rtol=1e-5, atol=1e-7)
             torch.testing.assert_close(merged[layer].var, moments.var, rtol=1e-5, atol=1e-7)
-    rows = {(s.layer, s.metric, s.quantity): s for s in layering.gaps(parts, "attacked")}
+    rows = {(s.layer, s.metric, s.quantity): s for s in measures.gaps(parts, "attacked")}
     names = [name for name, _ in api.dual_layers(shown.model)]
     layer = names[0]
-    shift = (layering.merged(parts, "attacked")[layer].mean - layering.merged(parts, "clean")[layer].mean).abs().mean()
+    shift = (measures.merged(parts, "attacked")[layer].mean - measures.merged(parts, "clean")[layer].mean).abs().mean()
     assert rows[layer, "paired", "mean"].value == pytest.approx(shift.item())
     assert all(s.low <= s.value <= s.high for s in rows.values())
     assert all(
@@ -174,25 +174,25 @@ def test_interrupted_measuring_goes_on_where_it_stopped(shown: Shown) -> None:
             raise api.Cancelled
 
     with pytest.raises(api.Cancelled):
-        layering.measured(shown, question, stop, lambda: None)
-    assert layering.complete(shown, question) is None
+        measures.measured(shown, question, stop, lambda: None)
+    assert measures.complete(shown, question) is None
     seen: list[int] = []
-    parts = layering.measured(shown, question, lambda done, _: seen.append(done), lambda: None)
+    parts = measures.measured(shown, question, lambda done, _: seen.append(done), lambda: None)
     assert (seen, len(parts)) == ([1], 2)
-    assert layering.complete(shown, question) is parts
+    assert measures.complete(shown, question) is parts
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     """For one channel and the null against constant moments, the paired distance is |mean|: Student's interval."""
     values = [0.3, 0.5, 0.4, 0.9, 0.7, 0.2, 0.6, 0.8]
 
-    def one(value: float) -> layering.Part:
+    def one(value: float) -> measures.Part:
         def at(mean: float) -> dict[str, api.Moments]:
             return {"bn": api.Moments(5, torch.tensor([mean]).double(), torch.ones(1).double())}
 
-        return layering.Part({"clean": at(0.0), "attacked": at(value)}, {}, {}, 5)
+        return measures.Part({"clean": at(0.0), "attacked": at(value)}, {}, {}, 5)
 
-    rows = {(s.metric, s.quantity): s for s in layering.gaps(tuple(map(one, values)), "attacked") if s.layer}
+    rows = {(s.metric, s.quantity): s for s in measures.gaps(tuple(map(one, values)), "attacked") if s.layer}
     found = rows["paired", "mean"]
     error = torch.tensor(values).double().std().item() / math.sqrt(len(values))
     assert found.value == pytest.approx(sum(values) / 8)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.cache import networks_at
-from app.live import LiveRequest, LiveResult, compute
+from app.explore.live import LiveRequest, LiveResult, compute
 from engine import api
 from engine.evaluation import Bench
 from tests.support import dual_resnet, snapshot

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import cache, exhibits, strength
-from app.attacking import Side
+from app import cache, exhibits
+from app.attack import strength
+from app.attack.films import Side
+from app.attack.strength import Asked
 from app.command import evaluate_command
-from app.payload import Shown
-from app.strength import Asked
+from app.shown import Shown
 from engine import api
 from engine.__main__ import main
 from engine.values import DUAL_BN

@@ -24,7 +24,7 @@ from app.cache import networks_at, quick_results, remember
 from app.charts.pictures import Floats, film_sheet, magnified, pixels
 from app.components.film import FilmPayload, Pane, data_uri
 from app.jobs import WAITING, slot
-from app.payload import Shown
+from app.shown import Shown
 from engine import api
 
 MAGNIFY, N_SURFACE, RADIUS, LAM_STEP = 8, 21, 2.0, 0.05

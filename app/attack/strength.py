@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.attacking import Side
+from app.attack.films import Side
 from app.command import evaluate_command
 from engine import api
 

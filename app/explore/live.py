@@ -13,7 +13,7 @@ import torch
 from app.cache import Networks, networks_at, remember, results
 from app.charts.pictures import magnified, sheet
 from app.jobs import WAITING, slot
-from app.payload import Shown
+from app.shown import Shown
 from engine import api
 
 

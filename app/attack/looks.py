@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import attacking, strength
-from app.attacking import Filmed, Side
+from app.attack import films, strength
+from app.attack.films import Filmed, Side
+from app.attack.strength import KINDS, Asked
 from app.charts import attacks
 from app.exhibits import download, footer, provenance, rows_of
-from app.payload import Shown
-from app.strength import KINDS, Asked
+from app.shown import Shown
 from engine import api
 
 
@@ -40,7 +40,7 @@ def landscape(at: Watched) -> None:
         "axis climbs and the random one hardly moves, noise is no attack. Both landscapes have the same scales; drag "
         "to turn them."
     )
-    found = [attacking.surface(shown, side, attack, at.index) for side in sides]
+    found = [films.surface(shown, side, attack, at.index) for side in sides]
     for key, side, one, column in zip(("left", "right"), sides, found, st.columns(2, gap="large"), strict=True):
         column.markdown(f"**{side.name}**")
         column.plotly_chart(
@@ -51,7 +51,7 @@ def landscape(at: Watched) -> None:
         f"One image, no interval · {attack.label} · {found[0].loss.size} points a surface, by the unfolded network · "
         f"seed {api.SEED} · weights {shown.card.weights_sha256[:8]}"
     )
-    download(st.container(), lambda: attacking.surface_table(sides, found), f"{shown.card.name}-surface.csv")
+    download(st.container(), lambda: films.surface_table(sides, found), f"{shown.card.name}-surface.csv")
 
 
 def ask(shown: Shown, kind: str, sides: tuple[Side, ...], attack: api.Attack) -> Asked:
@@ -80,7 +80,7 @@ def by_eps(at: Watched) -> None:
         return
     chosen = sorted(chosen, key=KINDS.index)
     tried = [strength.make_attack(kind, at.loss, attack.threat.eps, at.steps) for kind in chosen]
-    different = attacking.distinct(sides)
+    different = films.distinct(sides)
     rows = rows_of(shown, [ask(shown, "eps", different, one) for one in tried], strength.over_eps, strength.N_CURVE)
     if rows is None:
         return
@@ -108,7 +108,7 @@ def by_steps(at: Watched) -> None:
     if attack.steps == 1 and isinstance(attack, api.PGD) and not attack.random_start:
         st.info("FGSM is a single step; choose PGD or APGD above.")
         return
-    different = attacking.distinct(sides)
+    different = films.distinct(sides)
     rows = rows_of(shown, [ask(shown, "steps", different, attack)], strength.over_steps, strength.N_CURVE)
     if rows is None:
         return
@@ -130,7 +130,7 @@ def distance(at: Watched) -> None:
         "For each image the smallest eps at which this attack fools the network, found by halving: an upper bound on "
         "the true distance, because an attack may miss what is there. At 0: wrong without any attack."
     )
-    different = attacking.distinct(sides)
+    different = films.distinct(sides)
     rows = rows_of(shown, [ask(shown, "distance", different, attack)], strength.distances, strength.N_DISTANCE)
     if rows is None:
         return
@@ -156,7 +156,7 @@ def distance(at: Watched) -> None:
 def across(at: Watched) -> None:
     """The transfer matrix."""
     shown, sides, attack = at.shown, at.sides, at.attack
-    line = attacking.distinct([Side(lam, sides[0].line, sides[0].design) for lam in strength.CORNERS])
+    line = films.distinct([Side(lam, sides[0].line, sides[0].design) for lam in strength.CORNERS])
     text, figure = st.columns([2, 3], gap="large")
     text.caption(
         "Attacked images are crafted at one λ (row) and shown to the network at another (column); a number is the "

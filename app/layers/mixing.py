@@ -17,7 +17,7 @@ from torch import Tensor
 
 from app.cache import networks_at, remember, results
 from app.jobs import slot
-from app.payload import Shown
+from app.shown import Shown
 from engine import api
 
 CHUNKS = ((0, 16), (16, 64), (64, 128), (128, 192), (192, 256))

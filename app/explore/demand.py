@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from app.cache import remember, results
+from app.explore.payload import Sources
 from app.jobs import working
-from app.payload import Shown, Sources
 from app.selection import Selection
+from app.shown import Shown
 from engine import api
 
 STOPS = tuple(round(0.1 * i, 1) for i in range(11))

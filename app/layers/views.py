@@ -12,7 +12,7 @@ from torch import nn
 
 from app.charts.gaps import ATTACKED, NOISY, OTHER, STORED
 from app.components.network import LayerView, NetworkPayload, Pairs, stages
-from app.layering import (
+from app.layers.measures import (
     METRICS,
     QUANTITIES,
     ByLayer,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from app.cache import networks_at, remember, results
 from app.jobs import slot
-from app.payload import Shown
+from app.shown import Shown
 from engine import api
 
 N, GROUP = 256, 32

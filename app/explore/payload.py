@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from torch import nn
 
 from app.components.blend import Axis, BlendPayload, Curve, Curves, Gap, Images, Layers, Predictions, Start, encode
 from app.selection import Selection
+from app.shown import Shown
 from engine import api
 
 MAGNIFY = 16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """A checkpoint as the pages see it. bench is None where its images are not here; problem then says what to do."""
-
-    card: api.ModelCard
-    model: nn.Module
-    bench: api.Bench | None
-    records: tuple[api.EvalRecord, ...]
-    tracks: dict[str, api.Track]
-    strips: dict[str, api.Strip]
-    sweep: dict[str, Any]
-    problem: str
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from app.cache import networks_at, remember, results
-from app.payload import Shown
+from app.shown import Shown
 from engine import api
 
 Floats = npt.NDArray[np.float32]

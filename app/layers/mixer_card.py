@@ -14,10 +14,10 @@ from app.charts import gaps
 from app.components.mixer import MixerPayload, mixed, mixer
 from app.components.network import stages
 from app.jobs import WAITING
-from app.layer_views import sizes
-from app.mixing import N_CALIBRATION, NOTHING, Live, Mix, Verdicts, change, mix_text, parse_mix, refine
-from app.payload import Shown
+from app.layers.mixing import N_CALIBRATION, NOTHING, Live, Mix, Verdicts, change, mix_text, parse_mix, refine
+from app.layers.views import sizes
 from app.selection import DEFAULTS, HELD, HELD_LABELS
+from app.shown import Shown
 from engine import api
 
 Layers = tuple[tuple[int, float], ...]

@@ -1,0 +1,1 @@
+"""What the Paper page is made of."""
