@@ -79,17 +79,19 @@ def look(shown: Shown) -> Look:
         help="Off: what the two branches have stored, each with its own AP. On: clean and attacked images, measured "
         "through one and the same network.",
     )  # fmt: skip
-    alone = shown.card.norm_design.share_parameters and shown.card.norm_design.share_statistics
-    at = row.segmented_control(
-        "at which AP (y)", list(BRANCHES), default="adversarial", key="at", required=True, bind="query-params",
-        disabled=alone or not held,
-    )  # fmt: skip
     metric = row.segmented_control(
         "Distance", list(METRIC_NAMES), default=METRICS["standardised"], key="metric", required=True,
         bind="query-params", help="; ".join(f"{METRICS[name]}: {text}" for name, text in measures.MEANING.items()),
     )  # fmt: skip
     of = row.segmented_control("of", list(QUANTITY_NAMES), default="σ", key="of", required=True, bind="query-params")
-    branch = api.Branch.CLEAN if alone else BRANCHES[at]
+    branch = api.Branch.CLEAN
+    if not (shown.card.norm_design.share_parameters and shown.card.norm_design.share_statistics):
+        branch = api.Branch.ADV
+        if held:
+            at = row.segmented_control(
+                "at which AP (y)", list(BRANCHES), default="adversarial", key="at", required=True, bind="query-params"
+            )
+            branch = BRANCHES[at]
     return Look(held and shown.bench is not None, branch, METRIC_NAMES[metric], QUANTITY_NAMES[of])
 
 

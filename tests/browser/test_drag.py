@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
+from tests.browser.access import violations
 from tests.browser.chromium import wait_idle
 
 HANDLE = ".blend input[type=range]"
 # Streamlit's own parts, which a page cannot change.
-ALLOWED = {"empty-table-header", "svg-img-alt"}
 
 
 def visit(page: Page, path: str) -> None:
@@ -147,9 +146,7 @@ def test_accessible_local_and_within_the_screen(browser: Browser, app_server: st
     background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
     assert (sum(int(part) for part in background[4:-1].split(",")) < 200) == (scheme == "dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page).response["violations"]
-    serious = [v["id"] for v in found if v["impact"] in ("serious", "critical") and v["id"] not in ALLOWED]
-    assert serious == []
+    assert violations(page) == []
     assert errors == []
     assert hosts == {app_server.split("//")[1]}
     context.close()

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.access import violations
 from tests.browser.chromium import wait_idle
-
-ALLOWED = {"empty-table-header", "svg-img-alt"}  # Streamlit's own parts
 
 
 def visit(page: Page, path: str = "/layers") -> None:
@@ -82,7 +80,6 @@ def test_accessible_and_within_the_screen(browser: Browser, app_server: str, wid
     page.on("pageerror", lambda error: errors.append(str(error)))
     visit(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page).response["violations"]
-    assert [v["id"] for v in found if v["impact"] in ("serious", "critical") and v["id"] not in ALLOWED] == []
+    assert violations(page) == []
     assert errors == []
     context.close()

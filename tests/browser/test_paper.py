@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.access import violations
 from tests.browser.chromium import wait_idle
-from tests.browser.test_drag import ALLOWED
 
 TOP = "() => Math.max(...[...document.querySelectorAll('*')].map(node => node.scrollTop))"
 LIST = "Which claims of the paper hold up?"
@@ -67,6 +66,5 @@ def test_accessible_and_within_the_screen(browser: Browser, app_server: str, wid
         page = context.new_page()
         visit(page, path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        found = Axe().run(page).response["violations"]
-        assert [v["id"] for v in found if v["impact"] in ("serious", "critical") and v["id"] not in ALLOWED] == []
+        assert violations(page) == []
         context.close()
