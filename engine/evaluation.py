@@ -68,8 +68,9 @@ def seeded(seed: int, start: int) -> torch.Generator:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is counted: `setting` on the first n images, attacked from `seed` at `attack_setting` (None: at itself).
+    """What is counted: `setting` on n images from `first`, attacked from `seed` at `attack_setting` (None: at itself).
 
+    Trials that begin at multiples of the chunk size add up to the one trial of all their images.
     half: PGD's gradients in bfloat16, see `engine.attacks.half`; no record says so, hence no stored figure may use it.
     """
 
@@ -78,6 +79,7 @@ class Trial:
     seed: int
     attack_setting: Crafting | None = None
     half: bool = False
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.attack_setting == ():
@@ -176,24 +178,25 @@ class Bench:
     def correct(
         self, trial: Trial, attacks: Sequence[Attack | None], progress: Progress | None = None
     ) -> Iterator[Tensor]:
-        """For each attack, which of the first n images are right, bool (n,): what `evaluate` counts."""
-        n = trial.n
-        if not 1 <= n <= len(self.test):
+        """For each attack, which of the trial's n images are right, bool (n,): what `evaluate` counts."""
+        n, first = trial.n, trial.first
+        if not 1 <= n <= len(self.test) - first:
             raise InputError(f"{self.test.name} has {len(self.test)} {self.test.split} images, {n} were asked for.")
         judge = self.view(trial.setting)
         craft = self._crafting_network(trial, judge)
         rough = half(fold(judge)) if trial.half else None
-        clean = torch.cat([judged(judge, *batch) for _, batch in self.batches(n)])
+        clean = torch.cat([judged(judge, *batch) for _, batch in self.batches(n, first)])
         for attack in attacks:
             kept = clean.clone()
-            for start, (images, labels) in self.batches(n) if attack is not None else ():
-                where = kept[start : start + len(labels)].nonzero()[:, 0].to(images.device)
+            for start, (images, labels) in self.batches(n, first) if attack is not None else ():
+                done = start - first
+                where = kept[done : done + len(labels)].nonzero()[:, 0].to(images.device)
                 if attack is not None and len(where):
-                    here = _for_images(attack, n, (start + where).tolist())
+                    here = _for_images(attack, n, (done + where).tolist())
                     adversarial = _attacked(here, rough, craft, images[where], labels[where], seeded(trial.seed, start))
-                    kept[start + where.cpu()] = judged(judge, adversarial, labels[where])
+                    kept[done + where.cpu()] = judged(judge, adversarial, labels[where])
                 if progress is not None:
-                    progress(start + len(labels), n)
+                    progress(done + len(labels), n)
             yield kept
 
     def _crafting_network(self, trial: Trial, judge: nn.Module) -> LogitsFn:
@@ -201,11 +204,11 @@ class Bench:
         several = crafted_at if isinstance(crafted_at, tuple) else (crafted_at,)
         return crafting_network(*(judge if one == trial.setting else self.view(one) for one in several))
 
-    def batches(self, n: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-        """(start, (images, labels)) on the network's device, in chunks that suit it."""
+    def batches(self, n: int, first: int = 0) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+        """(start, (images, labels)) of n images from `first` on the network's device, in chunks that suit it."""
         size = chunk_size(self.device)
-        for start in range(0, n, size):
-            images, labels = self.test.tensors(start, min(n, start + size))
+        for start in range(first, first + n, size):
+            images, labels = self.test.tensors(start, min(first + n, start + size))
             yield start, (images.to(self.device), labels.to(self.device))
 
 

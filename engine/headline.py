@@ -3,21 +3,24 @@
 Usage::
 
     records, breakdowns = headline(bench, card.norm_design, eps=8 / 255, n=10_000)
+    record = auto_record(bench, Path(".auto.jsonl"), header(card, bench.test, seed=0), eps=8 / 255)   # hours; goes on
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.attacks import PGD
+from engine.attacks import PGD, AutoAttack
 from engine.cards import Breakdown, EvalRecord
 from engine.data.base import Progress
-from engine.evaluation import Bench, Trial
-from engine.sweep import pgd
-from engine.values import Branch, NormDesign, branch_setting
+from engine.evaluation import Bench, Trial, chunk_size
+from engine.sweep import append, begun, pgd
+from engine.values import Branch, NormDesign, ThreatModel, branch_setting
 
 STEPS, BINS, SEED = 20, 15, 0
 
@@ -68,3 +71,24 @@ def headline(
             )
             breakdowns.append(Breakdown(setting, attack, of_class, right, ece if attack is None else None))
     return tuple(records), tuple(breakdowns)
+
+
+def auto_record(
+    bench: Bench, path: Path, head: dict[str, Any], eps: float, progress: Progress | None = None
+) -> EvalRecord:
+    """AutoAttack's standard version on the adversarial branch, on all of the bench's images.
+
+    Each chunk is written to `path` once it is counted, a file like a sweep's: run again after a kill, it goes on from
+    there to the same record. InputError where `path` is of another network, other images or another attack.
+    """
+    setting, attack, total = branch_setting(Branch.ADV), AutoAttack(ThreatModel("Linf", eps)), len(bench.test)
+    head = head | {"attack": attack.label, "chunk": chunk_size(bench.device)}
+    parts = begun(path, head)
+    for start in range(sum(part.n for part in parts), total, head["chunk"]):
+        n = min(head["chunk"], total - start)
+        [correct] = bench.correct(Trial(setting, n, head["seed"], first=start), [attack])
+        parts.append(EvalRecord(setting, attack, setting, n, int(correct.sum()), head["seed"]))
+        append(path, parts[-1])
+        if progress is not None:
+            progress(start + n, total)
+    return replace(parts[0], n=total, n_correct=sum(part.n_correct for part in parts))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.attacks import PGD, Attack, fgsm
+from engine.attacks import PGD, fgsm
 from engine.cards import EvalRecord, ModelCard
 from engine.data.base import ImageSet
 from engine.evaluation import Bench
@@ -148,16 +148,21 @@ def sweep_header(path: Path) -> dict[str, Any]:
     return _read(path)[0]
 
 
+def begun(path: Path, head: dict[str, Any]) -> list[EvalRecord]:
+    """The records of a file that more will be appended to: none and a new file, or what a kill left whole."""
+    if not path.exists():
+        write_atomic(path, (json.dumps(head) + "\n").encode())
+        return []
+    records = load_sweep(path, head)
+    found, lines = _read(path)
+    write_atomic(path, "\n".join([json.dumps(found), *lines, ""]).encode())
+    return records
+
+
 def run_sweep(path: Path, bench: Bench, head: dict[str, Any], points: Iterable[Point]) -> Iterator[tuple[int, int]]:
     """Computes what is missing and yields (done, total) after each record, which is then safely on disk."""
     points = list(points)
-    have: set[tuple[NormSetting, Attack | None, int]] = set()
-    if path.exists():
-        have = {(r.setting, r.attack, r.n) for r in load_sweep(path, head)}
-        found, lines = _read(path)
-        write_atomic(path, "\n".join([json.dumps(found), *lines, ""]).encode())
-    else:
-        write_atomic(path, (json.dumps(head) + "\n").encode())
+    have = {(r.setting, r.attack, r.n) for r in begun(path, head)}
     missing = [p for p in points if (p.setting, p.attack, p.n) not in have]
     done = len(points) - len(missing)
     yield done, len(points)

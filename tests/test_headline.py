@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import engine.headline
 from docs.readme import block
 from engine import api
 from engine.__main__ import main
@@ -16,8 +18,8 @@ from engine.cards import ModelCard
 from engine.checkpoint import load_card
 from engine.data import load_data
 from engine.evaluation import Bench
-from engine.headline import calibration_error, headline
-from engine.values import DUAL_BN, SINGLE, Branch, branch_setting
+from engine.headline import auto_record, calibration_error, headline
+from engine.values import DUAL_BN, SINGLE, Branch, InputError, branch_setting
 from tests.support import dual_resnet, write_checkpoint
 
 YOUNGER = ("breakdowns", "official", "official_images", "auto", "auto_images")
@@ -73,7 +75,7 @@ def test_the_command_writes_the_card_and_it_reads_back(tmp_path: Path, capsys: p
 def test_auto_adds_one_record_and_leaves_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "AutoAttack", api.quick_auto)  # the standard version takes minutes
+    monkeypatch.setattr(engine.headline, "AutoAttack", api.quick_auto)  # the standard version takes minutes
     folder = write_checkpoint(tmp_path, "toy")
     before = load_card(folder)
     assert main(["headline", "toy", "--root", str(tmp_path), "--auto", "6", "--device", "cpu", "--json"]) == 0
@@ -89,6 +91,29 @@ def test_auto_adds_one_record_and_leaves_the_rest(
     assert "AutoAttack" in block([card, before])
     assert "AutoAttack" not in block([before])
     assert {line.count("|") for line in block([card, before]).splitlines() if "|" in line} == {10}
+
+
+def test_auto_goes_on_after_a_kill_to_the_same_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.headline, "AutoAttack", api.quick_auto)
+    monkeypatch.setattr(engine.headline, "chunk_size", lambda _: 4)
+    monkeypatch.setattr("engine.evaluation.chunk_size", lambda _: 4)
+    bench, path = Bench(dual_resnet(), load_data("shapes", "test", 10), None), tmp_path / ".auto.jsonl"
+    head: dict[str, Any] = {"weights_sha256": "a", "seed": 0}
+
+    def kill(done: int, _: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        auto_record(bench, path, head, 8 / 255, kill)
+    path.write_text(path.read_text() + '{"setting": {"aff')  # cut short
+    left: list[int] = []
+    record = auto_record(bench, path, head, 8 / 255, lambda done, _: left.append(done))
+    assert left == [10]
+    setting = branch_setting(Branch.ADV)
+    assert record == bench.evaluate(setting, api.quick_auto(api.ThreatModel("Linf", 8 / 255)), 10, 0)
+    with pytest.raises(InputError, match="stale: its weights_sha256"):
+        auto_record(bench, path, head | {"weights_sha256": "b"}, 8 / 255)
 
 
 def test_a_card_from_before_there_were_breakdowns_is_read(tmp_path: Path) -> None:

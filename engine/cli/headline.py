@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from engine import api
 from engine.checkpoint import save_card
 from engine.cli.evaluate import set_threads
 from engine.cli.output import percent, progress, show
-from engine.headline import headline
+from engine.headline import auto_record, headline
 
 
 def measured(card: api.ModelCard, device: torch.device, arguments: argparse.Namespace, n: int) -> api.ModelCard:
@@ -34,13 +35,17 @@ def measured(card: api.ModelCard, device: torch.device, arguments: argparse.Name
     return replace(card, official=official, official_images=described(test))
 
 
-def with_auto(card: api.ModelCard, device: torch.device, arguments: argparse.Namespace, n: int) -> api.ModelCard:
-    """The card with AutoAttack's standard version on its adversarial branch, all else as it was."""
+def with_auto(
+    folder: Path, card: api.ModelCard, device: torch.device, arguments: argparse.Namespace, n: int
+) -> api.ModelCard:
+    """The card with AutoAttack's standard version on its adversarial branch, all else as it was; resumes."""
     where: dict[str, Any] = {"data_dir": arguments.data_dir, "allow_unofficial": arguments.unofficial}
     bench, _ = api.open_bench(card.name, device, n=n, root=arguments.root, **where)
-    attack = api.AutoAttack(api.ThreatModel("Linf", float(card.config["eps"])))
+    path = folder / ".auto.jsonl"
     with progress(f"AutoAttack {card.name}") as callback:
-        record = bench.evaluate(api.branch_setting(api.Branch.ADV), attack, n, api.SEED, progress=callback)
+        head = api.header(card, bench.test, api.SEED)
+        record = auto_record(bench, path, head, float(card.config["eps"]), callback)
+    path.unlink()
     return replace(card, auto=(record,), auto_images=described(bench.test))
 
 
@@ -62,6 +67,6 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.auto is None:
         card = measured(card, device, arguments, arguments.n)
     else:
-        card = with_auto(card, device, arguments, arguments.auto)
+        card = with_auto(folder, card, device, arguments, arguments.auto)
     save_card(folder, card)
     show(card.as_json(), arguments.json, card.name, ["of", "accuracy"], table(card.records + card.auto))
