@@ -24,6 +24,7 @@ st.logo(str(HERE / "static" / "logo.svg"), size="large")
 st.navigation(
     [
         st.Page(HERE / "screens" / "explore.py", title="Explore", default=True),
+        st.Page(HERE / "screens" / "compare.py", title="Compare", url_path="compare"),
         st.Page(HERE / "screens" / "layers.py", title="Layers", url_path="layers"),
         st.Page(HERE / "screens" / "attack.py", title="Attack", url_path="attack"),
         st.Page(HERE / "screens" / "attribution.py", title="Attribution", url_path="attribution"),

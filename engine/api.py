@@ -33,8 +33,6 @@ from engine.attacks import (
 from engine.attacks.half import half_supported
 from engine.attribution import (
     METHODS,
-    RESPONSES,
-    BaselineName,
     Maps,
     MethodName,
     Shares,
@@ -44,14 +42,14 @@ from engine.attribution import (
     explained,
     shares,
 )
-from engine.cards import Access, Crafting, EvalRecord, ModelCard
+from engine.cards import Crafting, EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
 from engine.data.base import SPLITS, ImageSet, Progress, Split, checksum
 from engine.evaluation import Bench, Trial, crafting_network, judged, seeded
 from engine.experiments import EXPERIMENTS, Experiment, Family, Finding, families, load_findings
+from engine.experiments.intervals import Estimate, difference, paired
 from engine.features import (
-    LayerGap,
     Moments,
     affine_gaps,
     edges,
@@ -181,7 +179,6 @@ def open_families(
 
 __all__ = [
     "APGD",
-    "Access",
     "CHECKPOINTS",
     "DATASETS",
     "DESIGNS",
@@ -193,19 +190,18 @@ __all__ = [
     "METHODS",
     "PGD",
     "PLANE",
-    "RESPONSES",
     "SEED",
     "SPLITS",
     "STOPS",
     "Attack",
     "AttackStep",
     "AutoAttack",
-    "BaselineName",
     "Bench",
     "Branch",
     "Cancelled",
     "Crafting",
     "Curve",
+    "Estimate",
     "EvalRecord",
     "Experiment",
     "Family",
@@ -215,7 +211,6 @@ __all__ = [
     "ImageSet",
     "InputError",
     "Interval",
-    "LayerGap",
     "LayerMix",
     "LogitsFn",
     "Moments",
@@ -251,6 +246,7 @@ __all__ = [
     "cifar",
     "crafting_network",
     "curve",
+    "difference",
     "dual_layers",
     "edges",
     "eps_label",
@@ -275,6 +271,7 @@ __all__ = [
     "minimal_eps",
     "open_bench",
     "open_families",
+    "paired",
     "parse_fraction",
     "pgd",
     "pick_device",

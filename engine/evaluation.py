@@ -179,25 +179,36 @@ class Bench:
         self, trial: Trial, attacks: Sequence[Attack | None], progress: Progress | None = None
     ) -> Iterator[Tensor]:
         """For each attack, which of the trial's n images are right, bool (n,): what `evaluate` counts."""
+        labels = torch.from_numpy(self.test.labels[trial.first : trial.first + trial.n])
+        for classes in self.predicted(trial, attacks, progress):
+            yield classes == labels
+
+    def predicted(
+        self, trial: Trial, attacks: Sequence[Attack | None], progress: Progress | None = None
+    ) -> Iterator[Tensor]:
+        """For each attack, the class (n,) that the network gives each of the trial's n images; on the CPU.
+
+        An image that is wrong clean is not attacked and keeps its wrong class.
+        """
         n, first = trial.n, trial.first
         if not 1 <= n <= len(self.test) - first:
             raise InputError(f"{self.test.name} has {len(self.test)} {self.test.split} images, {n} were asked for.")
         judge = self.view(trial.setting)
         craft = self._crafting_network(trial, judge)
         rough = half(fold(judge)) if trial.half else None
-        clean = torch.cat([judged(judge, *batch) for _, batch in self.batches(n, first)])
+        clean = torch.cat([predicted(judge, images) for _, (images, _) in self.batches(n, first)])
         for attack in attacks:
-            kept = clean.clone()
+            classes = clean.clone()
             for start, (images, labels) in self.batches(n, first) if attack is not None else ():
                 done = start - first
-                where = kept[done : done + len(labels)].nonzero()[:, 0].to(images.device)
+                where = (clean[done : done + len(labels)] == labels.cpu()).nonzero()[:, 0].to(images.device)
                 if attack is not None and len(where):
                     here = _for_images(attack, n, (done + where).tolist())
                     adversarial = _attacked(here, rough, craft, images[where], labels[where], seeded(trial.seed, start))
-                    kept[done + where.cpu()] = judged(judge, adversarial, labels[where])
+                    classes[done + where.cpu()] = predicted(judge, adversarial)
                 if progress is not None:
                     progress(done + len(labels), n)
-            yield kept
+            yield classes
 
     def _crafting_network(self, trial: Trial, judge: nn.Module) -> LogitsFn:
         crafted_at = trial.crafted_at
@@ -212,10 +223,15 @@ class Bench:
             yield start, (images.to(self.device), labels.to(self.device))
 
 
+def predicted(judge: nn.Module, images: Tensor) -> Tensor:
+    """The class (n,) that the network gives each image; on the CPU."""
+    with torch.no_grad():
+        return judge(images).argmax(1).cpu()
+
+
 def judged(judge: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Which images (n,) the network classifies correctly; bool, on the CPU."""
-    with torch.no_grad():
-        return (judge(images).argmax(1) == labels).cpu()
+    return predicted(judge, images) == labels.cpu()
 
 
 def _for_images(attack: Attack, n: int, index: list[int]) -> Attack:

@@ -66,6 +66,11 @@ def difference(a: EvalRecord, b: EvalRecord) -> Estimate:
     return Estimate(value, low, high)
 
 
+def paired(first: Tensor, second: Tensor, seed: int) -> Estimate:
+    """second - first of two accuracies on the same images, from which (n,) each got right; bootstrap over images."""
+    return bootstrap(torch.stack([first, second], dim=1), lambda means: means[:, 1] - means[:, 0], seed)
+
+
 def spread(draws: Tensor) -> Estimate:
     """draws (1 + b,): the value on all images, then b bootstrap draws; percentile interval, never without the value.
 

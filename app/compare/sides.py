@@ -1,0 +1,51 @@
+"""The two sides of the Compare page: each a checkpoint, a line through its settings and an attack, all in the link.
+
+Usage::
+
+    a, b = side("a", names), side("b", names)     # two Selection
+    st.button("Swap", on_click=swap)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import streamlit as st
+
+from app.controls import line_controls
+from app.selection import ATTACKS, DEFAULTS, EPS, HELD, PREFERRED, SLIDES, Selection
+
+SIDES = ("a", "b")
+FIRST = {"a": PREFERRED, "b": "shapes-dual-ns"}
+PARTS = ("model", "slide", "ns", "ap", "attack", "eps")
+
+
+def allowed(names: list[str]) -> dict[str, Collection[str]]:
+    """URL parameter -> the values that this page can show."""
+    values: tuple[Collection[str], ...] = (names, list(SLIDES), list(HELD["ap"]), list(HELD["ns"]), ATTACKS, list(EPS))
+    return {f"{side}_{part}": of for side in SIDES for part, of in zip(PARTS, values, strict=True)}
+
+
+def side(which: str, names: list[str]) -> Selection:
+    """The controls of one side."""
+    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    model, slide, held = line_controls(row, names, f"{which}_", FIRST[which], f"**{which.upper()}**, checkpoint")
+    attack = row.segmented_control(
+        "Attack", ATTACKS, default=DEFAULTS["attack"], key=f"{which}_attack", required=True, bind="query-params"
+    )
+    eps = row.selectbox(
+        "eps", list(EPS), list(EPS).index(DEFAULTS["eps"]), key=f"{which}_eps", width=105, disabled=attack == "none",
+        bind="query-params",
+    )  # fmt: skip
+    return Selection(model, slide, held, attack, EPS[eps])
+
+
+def swap() -> None:
+    """A becomes B and B becomes A; for a button's on_click."""
+    state = st.session_state
+    for part in PARTS:
+        first, second = (f"{which}_{part}" for which in SIDES)
+        kept = state.get(first), state.get(second)
+        for key, value in zip((second, first), kept, strict=True):
+            if value is not None:
+                state[key] = value
