@@ -170,3 +170,15 @@ def test_the_shipped_findings_can_be_read() -> None:
     assert problems == []
     assert [f"{f.family} {f.experiment}" for f in findings if f.stale or f.experiment not in EXPERIMENTS] == []
     assert all(isinstance(f, Finding) and f.sentence for f in findings)
+
+
+def test_the_paired_difference_has_the_interval_of_its_discordant_pairs() -> None:
+    """b and c images of n that only one gets right: Wald's variance (b + c - (b - c)^2 / n) / n^2."""
+    n, both, only_first, only_second = 400, 200, 60, 30
+    first = torch.arange(n) < both + only_first
+    second = (torch.arange(n) < both) | (torch.arange(n) >= n - only_second)
+    gap = api.paired(first, second, 0)
+    value = (only_second - only_first) / n
+    half = 1.96 * (only_first + only_second - (only_second - only_first) ** 2 / n) ** 0.5 / n
+    assert gap.value == pytest.approx(value)
+    assert (gap.low, gap.high) == pytest.approx((value - half, value + half), abs=0.006)
