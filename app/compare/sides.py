@@ -12,8 +12,8 @@ from collections.abc import Collection
 
 import streamlit as st
 
-from app.controls import line_controls
-from app.selection import ATTACKS, DEFAULTS, EPS, HELD, PREFERRED, SLIDES, Selection
+from app.controls import selection_controls
+from app.selection import ATTACKS, EPS, HELD, PREFERRED, SLIDES, Selection
 
 SIDES = ("a", "b")
 FIRST = {"a": PREFERRED, "b": "shapes-dual-ns"}
@@ -29,15 +29,7 @@ def allowed(names: list[str]) -> dict[str, Collection[str]]:
 def side(which: str, names: list[str]) -> Selection:
     """The controls of one side."""
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
-    model, slide, held = line_controls(row, names, f"{which}_", FIRST[which], f"**{which.upper()}**, checkpoint")
-    attack = row.segmented_control(
-        "Attack", ATTACKS, default=DEFAULTS["attack"], key=f"{which}_attack", required=True, bind="query-params"
-    )
-    eps = row.selectbox(
-        "eps", list(EPS), list(EPS).index(DEFAULTS["eps"]), key=f"{which}_eps", width=105, disabled=attack == "none",
-        bind="query-params",
-    )  # fmt: skip
-    return Selection(model, slide, held, attack, EPS[eps])
+    return selection_controls(row, names, f"{which}_", FIRST[which], f"**{which.upper()}**, checkpoint")
 
 
 def swap() -> None:

@@ -12,9 +12,9 @@ from app.attack import films, looks
 from app.attack.films import Filmed, Side
 from app.attack.strength import FILMED, KINDS, LOSSES, make_attack
 from app.components.film import film
-from app.controls import line_controls
+from app.controls import eps_control, line_controls
 from app.exhibits import download
-from app.selection import DESIGN_NOTES, EPS, STALE, stale_values
+from app.selection import DESIGN_NOTES, STALE, stale_values
 from app.shown import Shown
 from engine import api
 
@@ -59,12 +59,12 @@ def attack_controls(classes: tuple[str, ...]) -> tuple[Filmed, str, int, int, st
         "It raises the", list(LOSSES), default="cross-entropy", key="loss", required=True, bind="query-params",
         disabled=kind == "FGSM", help="What each step increases. Margin: the best wrong class against the true one.",
     )  # fmt: skip
-    level = row.selectbox("eps", list(EPS), list(EPS).index("8/255"), key="eps", width=105, bind="query-params")
+    level = eps_control(row)
     steps = row.number_input(
         "Steps", 1, MOST_STEPS, 20, key="steps", width=125, bind="query-params", disabled=kind == "FGSM"
     )
     index = row.number_input("Image", 0, cache.N_IMAGES - 1, 0, key="picture", width=125, bind="query-params")
-    attack = make_attack(kind, "cross-entropy" if kind == "FGSM" else loss, EPS[level] / 255, steps)
+    attack = make_attack(kind, "cross-entropy" if kind == "FGSM" else loss, level / 255, steps)
     assert isinstance(attack, api.PGD | api.APGD)
     towards = row.selectbox(
         "To be taken for", [ANY, *classes], key="towards", width=160, bind="query-params",

@@ -12,9 +12,11 @@ from app.attribution import maps
 from app.attribution.maps import LAMS, OWN, Measure, Seen, View
 from app.cache import remember, results
 from app.charts import attribution
+from app.controls import eps_control, model_control
 from app.jobs import working
-from app.selection import DESIGN_NOTES, EPS, HELD, PREFERRED
+from app.selection import DESIGN_NOTES, EPS, HELD
 from app.shown import Shown
+from app.words import word
 from engine import api
 
 NS = {**HELD["ap"], "the branch's own": OWN}
@@ -80,16 +82,17 @@ def stale(names: list[str]) -> list[str]:
 def controls(names: list[str]) -> tuple[str, str, api.MethodName, api.TargetName, api.PGD]:
     """Checkpoint, NS, method, what is explained, and the attack; every control is a URL parameter."""
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
-    first = names.index(PREFERRED) if PREFERRED in names else 0
-    model = row.selectbox("Checkpoint", names, first, key="model", width=225, bind="query-params")
-    method = row.selectbox("Method", list(METHODS), 2, key="method", width=200, bind="query-params")
+    model = model_control(row, names)
+    method = row.selectbox(
+        "Method", list(METHODS), 2, key="method", width=200, bind="query-params", help=word("Attribution")
+    )
     explain = row.segmented_control(
         "Explain", list(TARGETS), default="its answer", key="explain", required=True, bind="query-params"
     )
-    ns = row.selectbox("Statistics (NS)", list(NS), key="held", width=180, bind="query-params")
-    level = row.selectbox("eps", list(EPS), list(EPS).index("8/255"), key="eps", width=105, bind="query-params")
+    ns = row.selectbox("Statistics (NS)", list(NS), key="held", width=180, bind="query-params", help=word("NS"))
+    level = eps_control(row)
     steps = row.number_input("PGD steps", 1, 50, 20, key="steps", width=120, bind="query-params")
-    eps = EPS[level] / 255
+    eps = level / 255
     attack = api.PGD(api.ThreatModel("Linf", eps), steps, max(eps / 4, eps / steps))
     return model, NS[ns], METHODS[method], TARGETS[explain], attack
 

@@ -11,15 +11,13 @@ import streamlit as st
 from app import cache
 from app.components.blend import BlendState, Start, blend
 from app.components.copy_link import copy_link
-from app.controls import line_controls
+from app.controls import selection_controls
 from app.explore import demand
+from app.explore.formulas import formulas
 from app.explore.live import live_card
 from app.explore.payload import MAGNIFY, Sources, accuracy_at, sources
 from app.selection import (
-    ATTACKS,
-    DEFAULTS,
     DESIGN_NOTES,
-    EPS,
     PRESETS,
     STALE,
     Preset,
@@ -85,16 +83,7 @@ def header() -> None:
 
 def controls(names: list[str]) -> Selection:
     """The control row; every control is a URL parameter."""
-    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
-    model, slide, held = line_controls(row, names)
-    attack = row.segmented_control(
-        "Attack", ATTACKS, default=DEFAULTS["attack"], key="attack", required=True, bind="query-params"
-    )
-    eps = row.selectbox(
-        "eps", list(EPS), list(EPS).index(DEFAULTS["eps"]), key="eps", width=105, disabled=attack == "none",
-        bind="query-params",
-    )  # fmt: skip
-    return Selection(model, slide, held, attack, EPS[eps])
+    return selection_controls(st.container(horizontal=True, gap="small", vertical_alignment="bottom"), names)
 
 
 def change(by: float) -> dict[str, Any]:
@@ -267,6 +256,9 @@ def page() -> None:
     plane_card(shown)
     with st.expander("Why does this happen?"):
         st.markdown((TEXT / "explore.md").read_text())
+    names = [name for name, _ in api.dual_layers(shown.model)]
+    with st.expander("The formulas, with the numbers of this moment"):
+        st.markdown(formulas(shown, setting, state.layer if state.layer in names else names[len(names) // 2]))
 
 
 page()

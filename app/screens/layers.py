@@ -13,12 +13,13 @@ from app.cache import kept
 from app.charts import gaps
 from app.components.copy_link import copy_link
 from app.components.network import encode, network, picked
+from app.controls import eps_control, model_control
 from app.jobs import WAITING
 from app.layers import measures, views
 from app.layers.measures import METRICS, QUANTITIES, Part, Question
 from app.layers.mixer_card import mixer_card
 from app.layers.views import Look
-from app.selection import DEFAULTS, EPS, PREFERRED, STALE
+from app.selection import EPS, STALE
 from app.shown import Shown
 from engine import api
 
@@ -62,13 +63,7 @@ def check_link(query: dict[str, str], names: list[str], shown: Shown) -> None:
 def controls(names: list[str]) -> tuple[str, int]:
     """Checkpoint and eps as level/255."""
     row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
-    first = names.index(PREFERRED) if PREFERRED in names else 0
-    model = row.selectbox("Checkpoint", names, first, key="model", width=225, bind="query-params")
-    level = row.selectbox(
-        "eps of attack and noise", list(EPS), list(EPS).index(DEFAULTS["eps"]), key="eps", width=190,
-        bind="query-params",
-    )  # fmt: skip
-    return model, EPS[level]
+    return model_control(row, names), eps_control(row, label="eps of attack and noise")
 
 
 def look(shown: Shown) -> Look:
