@@ -23,7 +23,7 @@ from PIL import Image
 from app.cache import networks_at, quick_results, remember
 from app.charts.pictures import Floats, film_sheet, magnified, pixels
 from app.components.film import FilmPayload, Pane, data_uri
-from app.jobs import WAITING, slot
+from app.jobs import slot
 from app.shown import Shown
 from engine import api
 
@@ -62,7 +62,7 @@ def distinct(sides: Sequence[Side]) -> tuple[Side, ...]:
 def quick_slot() -> Generator[None]:
     """The torch slot for work of a fraction of a second; says so where another visitor holds it."""
     note = st.empty()
-    with slot(lambda: note.caption(WAITING)):
+    with slot(note.caption):
         yield
     note.empty()
 

@@ -12,7 +12,7 @@ import torch
 
 from app.cache import Networks, networks_at, remember, results
 from app.charts.pictures import magnified, sheet
-from app.jobs import WAITING, slot
+from app.jobs import slot
 from app.shown import Shown
 from engine import api
 
@@ -85,7 +85,7 @@ def live_card(shown: Shown, start: api.NormSetting, indices: tuple[int, ...], pi
     if result is None:
         note = st.empty()
         try:
-            with slot(lambda: note.caption(WAITING)):
+            with slot(note.caption):
                 networks = networks_at(shown.bench, shown.card.weights_sha256, setting)
                 result = compute(shown.bench, networks, request)
         except api.InputError as error:

@@ -18,7 +18,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from app.cache import networks_at, remember, results
-from app.jobs import slot
+from app.jobs import Tell, slot
 from app.shown import Shown
 from engine import api
 
@@ -99,14 +99,14 @@ def part(bench: api.Bench, question: Question, networks: tuple[nn.Module, api.Lo
     )
 
 
-def measured(shown: Shown, question: Question, progress: Progress, waiting: Callable[[], object]) -> tuple[Part, ...]:
+def measured(shown: Shown, question: Question, progress: Progress, tell: Tell) -> tuple[Part, ...]:
     """All groups; each is kept as soon as it is there, so that interrupted work goes on where it stopped."""
     assert shown.bench is not None
     n = size(shown.bench)
     parts: tuple[Part, ...] = results().get(question, ())
     while len(parts) < n // GROUP:
         progress(len(parts), n // GROUP)
-        with slot(waiting):
+        with slot(tell):
             networks = networks_at(shown.bench, question.weights_sha256, question.setting)
             parts = (*parts, part(shown.bench, question, networks, GROUP * len(parts), n))
         remember(question, parts)

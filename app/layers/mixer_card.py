@@ -13,7 +13,6 @@ from app.cache import kept, results
 from app.charts import gaps
 from app.components.mixer import MixerPayload, mixed, mixer
 from app.components.network import stages
-from app.jobs import WAITING
 from app.layers.mixing import N_CALIBRATION, NOTHING, Live, Mix, Verdicts, change, mix_text, parse_mix, refine
 from app.layers.views import sizes
 from app.selection import DEFAULTS, HELD, HELD_LABELS
@@ -143,12 +142,12 @@ def answer(shown: Shown, live: Live, uniform: Live, mix: Mix, note: Any) -> None
 
     try:
         found = NOTHING
-        for found in refine(shown, live, lambda: note.caption(WAITING)):
+        for found in refine(shown, live, note.caption):
             if not speed and len(found) > known:
                 speed = f" · first answer in {1000 * (time.monotonic() - started):.0f} ms"
             show(found)
         if live != uniform and len(results().get(uniform, NOTHING)) < len(found):
-            for _ in refine(shown, uniform, lambda: note.caption(WAITING)):
+            for _ in refine(shown, uniform, note.caption):
                 show(found)
     except api.InputError as error:
         note.warning(str(error))

@@ -9,14 +9,14 @@ Usage::
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from app.cache import networks_at, remember, results
-from app.jobs import slot
+from app.jobs import Tell, slot
 from app.shown import Shown
 from engine import api
 
@@ -93,7 +93,7 @@ class Verdicts:
 NOTHING = Verdicts(torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.bool))
 
 
-def refine(shown: Shown, live: Live, waiting: Callable[[], object]) -> Iterator[Verdicts]:
+def refine(shown: Shown, live: Live, tell: Tell) -> Iterator[Verdicts]:
     """Verdicts on more and more images, what is kept first; white-box, only images that are right clean are attacked.
 
     Each chunk takes the slot for itself, so that another visitor waits for one chunk at most.
@@ -106,7 +106,7 @@ def refine(shown: Shown, live: Live, waiting: Callable[[], object]) -> Iterator[
     for start, stop in CHUNKS:
         if start < len(found) or start >= len(bench.test):
             continue
-        with slot(waiting):
+        with slot(tell):
             view, craft = networks_at(bench, live.weights_sha256, live.setting)
             images, labels = (tensor.to(bench.device) for tensor in bench.test.tensors(start, stop))
             clean = api.judged(view, images, labels)

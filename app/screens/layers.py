@@ -14,7 +14,6 @@ from app.charts import gaps
 from app.components.copy_link import copy_link
 from app.components.network import encode, network, picked
 from app.controls import eps_control, model_control
-from app.jobs import WAITING
 from app.layers import measures, views
 from app.layers.measures import METRICS, QUANTITIES, Part, Question
 from app.layers.mixer_card import mixer_card
@@ -217,7 +216,7 @@ def measure(shown: Shown, question: Question) -> None:
     )  # fmt: skip
     measures.measured(
         shown, question, lambda done, total: bar.progress(done / total, "Attacking and measuring ..."),
-        lambda: bar.progress(0.0, WAITING),
+        lambda said: bar.progress(0.0, said),
     )  # fmt: skip
     st.rerun()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
+from app import jobs
 from app.jobs import slot
 from tests.support import in_threads
 
@@ -20,7 +22,7 @@ def test_work_never_overlaps_and_who_waits_is_told() -> None:
 
     def work() -> None:
         both_started.wait(10)
-        with slot(lambda: waits.append("waiting")):
+        with slot(waits.append):
             if not running.acquire(blocking=False):
                 overlaps.append("overlap")
             threading.Event().wait(0.5)
@@ -28,22 +30,88 @@ def test_work_never_overlaps_and_who_waits_is_told() -> None:
 
     in_threads([work, work])
     assert not overlaps
-    assert waits
+    assert "Another visitor's work is running" in waits[0]
 
 
 @pytest.mark.parametrize("error", [ValueError, StoppedError])
 def test_the_slot_is_free_after_an_error(error: type[BaseException]) -> None:
-    with pytest.raises(error), slot(lambda: pytest.fail("nobody else is here")):
+    with pytest.raises(error), slot(lambda _: pytest.fail("nobody else is here")):
         raise error
-    with slot(lambda: pytest.fail("the slot was not released")):
+    with slot(lambda _: pytest.fail("the slot was not released")):
         pass
 
 
 def test_a_visitor_who_leaves_while_waiting_takes_nothing() -> None:
-    def leave() -> None:
+    def leave(_: str) -> None:
         raise StoppedError
 
-    with slot(lambda: None), pytest.raises(StoppedError), slot(leave):
+    with slot(lambda _: None), pytest.raises(StoppedError), slot(leave):
         pytest.fail("the slot was given twice")
-    with slot(lambda: pytest.fail("the slot was not released")):
+    with slot(lambda _: pytest.fail("the slot was not released")):
         pass
+
+
+def test_first_come_first_served_and_each_is_told_how_many_are_ahead() -> None:
+    order, told = list[int](), dict[int, set[str]]()
+
+    def visit(number: int) -> None:
+        threading.Event().wait(0.1 * number)
+        told[number] = set()
+        with slot(told[number].add):
+            order.append(number)
+            threading.Event().wait(0.7 if number == 0 else 0.01)
+
+    in_threads([lambda number=number: visit(number) for number in range(4)])
+    assert order == [0, 1, 2, 3]
+    assert not told[0]
+    assert any("3 jobs are ahead" in text for text in told[3])
+
+
+def test_long_work_lets_short_work_through_and_ends_as_it_would_have() -> None:
+    line, events = jobs.Line(), list[str]()
+    started = threading.Event()
+
+    def long() -> None:
+        ticket = jobs.Ticket()
+        line.enter(ticket, lambda _: None)
+        for step in range(5):
+            started.set()
+            threading.Event().wait(0.1)
+            line.let_others_go_first(ticket, lambda _: None)
+            events.append(f"long {step}")
+        line.leave(ticket)
+        assert ticket.held < 0.45
+
+    def short() -> None:
+        started.wait(10)
+        ticket = jobs.Ticket()
+        line.enter(ticket, lambda _: None)
+        events.append("short")
+        line.leave(ticket)
+
+    in_threads([long, short])
+    assert events.index("short") <= 1
+    assert [event for event in events if event != "short"] == [f"long {step}" for step in range(5)]
+    assert not line.tickets
+
+
+def test_work_over_the_limit_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script() -> None:
+        import time
+
+        import streamlit as st
+
+        from app.jobs import working
+
+        with working("Computing ...") as progress:
+            for step in range(1000):
+                time.sleep(0.01)
+                progress(step, 1000)
+        st.markdown("done")
+
+    monkeypatch.setenv(jobs.LIMIT_VARIABLE, "0.1")
+    at = AppTest.from_function(script, default_timeout=30).run()
+    assert "longer than 0.1 s" in at.warning[0].value
+    assert not at.markdown
+    assert not at.exception
+    assert not jobs.LINE.tickets
