@@ -67,9 +67,9 @@ def test_model_and_attack_are_chosen_on_the_page(page: Page) -> None:
     page.get_by_role("radio", name="FGSM").or_(page.get_by_role("button", name="FGSM")).first.click()
     page.wait_for_url("**method=FGSM*")
     expect(page.locator(".film [data-part=frame]")).to_have_text("step 1 of 1", timeout=30_000)
-    page.get_by_label("Checkpoint").first.click()
-    page.keyboard.type("shapes-single")
-    page.keyboard.press("Enter")
+    wait_idle(page)  # a run that ends would close the list again
+    page.get_by_role("combobox", name="Checkpoint").click()
+    page.get_by_role("option", name="shapes-single", exact=True).click()
     page.wait_for_url("**model=shapes-single*")
     expect(page.get_by_text("nothing to move")).to_be_visible(timeout=30_000)
 
