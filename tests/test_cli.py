@@ -227,6 +227,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "device": ([*EVALUATE, "--device", "abacus"], "The device 'abacus' is not available here; use --device cpu"),
     "split": ([*EVALUATE, "--split", "held-out"], "shapes has the splits train and test"),
     "sweep-n": (["sweep", "toy", "--n", "0"], "--n"),
+    "sweep-n-gaps": (["sweep", "toy", "--n", "10", "--n-plane", "1", "--n-gaps", "0"], "--n-gaps must be at least 1"),
     "sweep-n-plane": (["sweep", "toy", "--n", "10", "--n-plane", "11"], "--n-plane must lie between 1 and --n (10)"),
     "no-config": (["train", "/nowhere.toml"], "Cannot read /nowhere.toml"),
     "data-check": (["data", "check", "/nowhere"], "/nowhere"),

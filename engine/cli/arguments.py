@@ -50,6 +50,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     sweep_parser.add_argument("name")
     sweep_parser.add_argument("--n", type=int, default=1000, help="images a point")
     sweep_parser.add_argument("--n-plane", type=int, default=500, help="images a point of the NS x AP plane")
+    sweep_parser.add_argument("--n-gaps", type=int, default=256, help="images behind the gaps of the layers")
     _threads(sweep_parser)
     paper_parser = _add(commands, "paper", paper.run, "the paper's claims, tried on every family of checkpoints")
     paper.add_arguments(paper_parser)

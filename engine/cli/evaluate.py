@@ -18,7 +18,7 @@ from engine.gaps import make_track, save_tracks
 from engine.strip import save_strips
 from engine.sweep import STOPS, STRIP_ATTACKS, canonical_on, distinct_lines, strip_key
 
-N_STRIP, N_GAPS, N_CHECK, N_QUERIES = 8, 256, 200, 500
+N_STRIP, N_CHECK, N_QUERIES = 8, 200, 500
 
 
 def set_threads(arguments: argparse.Namespace) -> None:
@@ -178,6 +178,8 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     set_threads(arguments)
     if not 1 <= arguments.n_plane <= arguments.n:
         raise api.InputError(f"--n-plane must lie between 1 and --n ({arguments.n}), got {arguments.n_plane}.")
+    if arguments.n_gaps < 1:
+        raise api.InputError(f"--n-gaps must be at least 1, got {arguments.n_gaps}.")
     bench, card = open_from(arguments, arguments.n)
     folder = api.checkpoint_folder(arguments.name, arguments.root)
     head = api.header(card, bench.test, api.SEED)
@@ -189,7 +191,7 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     if not (folder / "gaps.json").exists():
         main = next(attack for attack in STRIP_ATTACKS if attack.steps > 1)
         with progress("layer gaps") as callback:
-            n = min(N_GAPS, arguments.n)
+            n = min(arguments.n_gaps, arguments.n)
             tracks = {key: make_track(bench, line, STOPS, main, n, api.SEED, callback) for key, line in lines.items()}
         save_tracks(folder / "gaps.json", card.weights_sha256, tracks)
     if bench.test.name == "shapes" and not (folder / "strip.npz").exists():
