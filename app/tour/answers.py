@@ -15,7 +15,7 @@ from app.charts.layers import QUANTITIES, distances
 from app.command import evaluate_command
 from app.explore.payload import accuracy_at, axis
 from app.shown import Shown
-from app.tour.values import Answer, chosen, exact, nothing, percent, points, price
+from app.tour.values import Answer, chosen, exact, nothing, percent, points
 from engine import api
 
 ATTACK = api.pgd(10, api.MAIN_EPS)
@@ -117,7 +117,8 @@ def storage(of: Results) -> Answer:
     mine = sum(2 * layer.num_features for _, layer in api.dual_layers(model))
     total = sum(parameter.numel() for parameter in api.at(model, api.branch_setting(api.Branch.ADV)).parameters())
     share = mine / total
-    apart = distances(model).groupby("quantity", sort=False)["distance"].mean()
+    rows = distances(model)
+    apart = {name: float(rows.loc[rows["quantity"] == name, "distance"].mean()) for name in QUANTITIES.values()}
     far = ", ".join(f"{name} **{apart[name]:.2g}**" for name in QUANTITIES.values() if apart[name] > 0)
     said = (
         f"γ and β of one branch are {mine:,} of {total:,} learned numbers: **{100 * share:.1f} %**. "
@@ -125,8 +126,8 @@ def storage(of: Results) -> Answer:
     )
     if far:
         said += (
-            f" How far apart the branches lie in them (W1 over channels, averaged over the layers): {far}. Far apart is "
-            "not yet the cause: next we swap one after the other."
+            f" How far apart the branches lie in them (W1 over channels, averaged over the layers): {far}. Far apart "
+            "is not yet the cause: next we swap one after the other."
         )
     return Answer(
         "How much of all the network's learned numbers are the scales and shifts of one branch?",
@@ -253,49 +254,3 @@ def halfway(of: Results) -> Answer:
         chosen(behind, (-0.3, -0.05)), said + of.claim("X2"),
         f"Half-way, robust accuracy is {points(behind)} against the adversarial end.", text, commands,
     )  # fmt: skip
-
-
-def two_tasks(of: Results) -> Answer:
-    """What the adversarial branch pays on clean images, and whether sets of their own help at all."""
-    by = {(r.setting, r.attack is not None): r for r in of.card.records}
-    keys = [(api.branch_setting(branch), attacked) for branch in api.Branch for attacked in (False, True)]
-    if of.single:
-        return nothing(SINGLE)
-    if not set(keys) <= set(by):
-        return nothing(f"Its accuracies are not on its card yet. `python -m engine headline {of.card.name}` adds them.")
-    clean, _, paid, robust = (by[key] for key in keys)
-    lost = api.difference(clean, paid)
-    said = (
-        f"On clean images the clean branch gets {percent(clean)} right, the adversarial branch {percent(paid)}: it "
-        f"pays {price(lost)} for its {percent(robust)} under attack."
-    )
-    said += {True: " Being right and resisting pull the same numbers **different ways**.",
-             False: " On these images that price may be nothing at all."}[lost.low > 0]  # fmt: skip
-    alone = next((card for card in of.cards if sibling(card, of.card)), None)
-    if alone is not None:
-        other = next(r for r in alone.records if r.attack is not None)
-        gain = api.difference(robust, other)
-        sure = (
-            "helps" if gain.low > 0 else "costs" if gain.high < 0 else "makes no difference that these images can show"
-        )
-        said += (
-            f" {alone.name}, trained on the same two kinds of images with **one** set for both, withstands "
-            f"{percent(other)}; against it, a set for each task {sure}: {points(gain)}."
-        )
-    text, commands = of.evidence(clean, paid, robust)
-    commands += () if alone is None else (evaluate_command(alone.name, next(r for r in alone.records if r.attack)),)
-    return Answer(
-        "What does the adversarial branch pay for its robustness, on clean images?",
-        ("Nothing, or under 1 point", "1 to 5 points", "Over 5 points"), chosen(lost, (0.01, 0.05)),
-        said + of.claim("E8"), f"The adversarial branch pays {price(lost)} of clean accuracy.",
-        text, commands,
-    )  # fmt: skip
-
-
-def sibling(card: api.ModelCard, of: api.ModelCard) -> bool:
-    """Whether a card is the same network trained on both kinds of images with one set for all."""
-    same = (card.data["name"], card.architecture, card.config["eps"]) == (
-        of.data["name"], of.architecture, of.config["eps"],
-    )  # fmt: skip
-    attacked = any(record.attack is not None for record in card.records)
-    return same and attacked and card.design == "single" and card.learned_from == "clean and attacked"

@@ -1,4 +1,4 @@
-"""The last answers of the tour, which rest on more than one sweep: the domain gap, and what it all means.
+"""The last answers of the tour, which rest on more than a sweep: domain gap, two tasks, and what it all means.
 
 Usage::
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.command import evaluate_command
 from app.layers.measures import Part, Spread, gaps
 from app.layers.views import held_gap, held_words, remains, stored_gap, stored_words
 from app.paper.claim import COMMAND, beyond, label, plain
 from app.tour.answers import SINGLE, Results
-from app.tour.values import Answer, chosen, exact, nothing
+from app.tour.values import Answer, chosen, exact, nothing, percent, points, price
 from engine import api
 
 SHRINKS = ("Little: under 20 %", "A part: 20 to 80 %", "Nearly all: over 80 %")
@@ -66,6 +67,52 @@ def above_chance(held: tuple[Spread, Spread], null: tuple[Spread, Spread]) -> st
     return f"In {above[0]} that is **more than chance**, a small difference that is real; in {other} not surely."
 
 
+def two_tasks(of: Results) -> Answer:
+    """What the adversarial branch pays on clean images, and whether sets of their own help at all."""
+    by = {(r.setting, r.attack is not None): r for r in of.card.records}
+    keys = [(api.branch_setting(branch), attacked) for branch in api.Branch for attacked in (False, True)]
+    if of.single:
+        return nothing(SINGLE)
+    if not set(keys) <= set(by):
+        return nothing(f"Its accuracies are not on its card yet. `python -m engine headline {of.card.name}` adds them.")
+    clean, _, paid, robust = (by[key] for key in keys)
+    lost = api.difference(clean, paid)
+    said = (
+        f"On clean images the clean branch gets {percent(clean)} right, the adversarial branch {percent(paid)}: it "
+        f"pays {price(lost)} for its {percent(robust)} under attack."
+    )
+    said += {True: " Being right and resisting pull the same numbers **different ways**.",
+             False: " On these images that price may be nothing at all."}[lost.low > 0]  # fmt: skip
+    alone = next((card for card in of.cards if sibling(card, of.card)), None)
+    if alone is not None:
+        other = next(r for r in alone.records if r.attack is not None)
+        gain = api.difference(robust, other)
+        sure = (
+            "helps" if gain.low > 0 else "costs" if gain.high < 0 else "makes no difference that these images can show"
+        )
+        said += (
+            f" {alone.name}, trained on the same two kinds of images with **one** set for both, withstands "
+            f"{percent(other)}; against it, a set for each task {sure}: {points(gain)}."
+        )
+    text, commands = of.evidence(clean, paid, robust)
+    commands += () if alone is None else (evaluate_command(alone.name, next(r for r in alone.records if r.attack)),)
+    return Answer(
+        "What does the adversarial branch pay for its robustness, on clean images?",
+        ("Nothing, or under 1 point", "1 to 5 points", "Over 5 points"), chosen(lost, (0.01, 0.05)),
+        said + of.claim("E8"), f"The adversarial branch pays {price(lost)} of clean accuracy.",
+        text, commands,
+    )  # fmt: skip
+
+
+def sibling(card: api.ModelCard, of: api.ModelCard) -> bool:
+    """Whether a card is the same network trained on both kinds of images with one set for all."""
+    same = (card.data["name"], card.architecture, card.config["eps"]) == (
+        of.data["name"], of.architecture, of.config["eps"],
+    )  # fmt: skip
+    attacked = any(record.attack is not None for record in card.records)
+    return same and attacked and card.design == "single" and card.learned_from == "clean and attacked"
+
+
 def meaning(of: Results, before: Sequence[Answer]) -> Answer:
     """How many of the paper's claims hold on the networks of this family, and what this network said at each step."""
     tested = [one for name, one in of.findings.items() if not beyond(name)]
@@ -83,7 +130,8 @@ def meaning(of: Results, before: Sequence[Answer]) -> Answer:
         for (alone, ones), several in zip(named.items(), ("hold", "fail", "undecided"), strict=True) if ones
     ]  # fmt: skip
     text = (
-        f"Of {len(tested)} claim{'s' * (len(tested) > 1)} of the paper tested on {label(family)}, {'; '.join(parts)}. A claim holds or fails "
+        f"Of {len(tested)} claim{'s' * (len(tested) > 1)} of the paper tested on {label(family)}, "
+        f"{'; '.join(parts)}. A claim holds or fails "
         "only where a 95 % interval decides. "
     )
     failed = named["fails"]

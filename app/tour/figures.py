@@ -106,8 +106,11 @@ def branches(shown: Shown, told: bool) -> BlendPayload | None:
     found = [found_for(shown, of) for of in both]
     if any(one.clean is None or (told and one.robust is None) for one in found):
         return None
-    joint = Sources(*(switched(*(getattr(one, kind) for one in found)) for kind in ("clean", "robust")),
-                    both_ends(found[0].strip, found[1].strip), None, found[0].computed)  # fmt: skip
+    clean, adv = found
+    joint = Sources(
+        switched(clean.clean, adv.clean), switched(clean.robust, adv.robust), both_ends(clean.strip, adv.strip), None,
+        clean.computed,
+    )  # fmt: skip
     return replace(
         build(shown, both[0], joint, Start(0.0, token=int(told)), shown.problem or NO_IMAGES), joined=False,
         layers=None, axis=Axis("branch", "clean branch", "adversarial branch"),
@@ -124,11 +127,9 @@ def both_ends(clean: api.Strip | None, adv: api.Strip | None) -> api.Strip | Non
     """The images at the first stop of one strip and at the last of the other."""
     if clean is None or adv is None or not np.array_equal(clean.indices, adv.indices):
         return None
-    stacked = (
-        np.stack([getattr(clean, name)[0], getattr(adv, name)[-1]])
-        for name in ("deltas", "clean_class", "clean_confidence", "adv_class", "adv_confidence")
-    )
-    return api.Strip(clean.indices, np.array(ENDS), *stacked)
+    names = ("deltas", "clean_class", "clean_confidence", "adv_class", "adv_confidence")
+    stacked = {name: np.stack([getattr(clean, name)[0], getattr(adv, name)[-1]]) for name in names}
+    return api.Strip(indices=clean.indices, lams=np.array(ENDS), **stacked)
 
 
 def channels(shown: Shown) -> None:

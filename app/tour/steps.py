@@ -44,11 +44,13 @@ def of_results(function: Callable[[Results], Answer]) -> Callable[[Results, tupl
 
 
 def puzzle_before(of: Results) -> str:
-    ends = [of.pair(line, lam) for line, lam in (("ap@stored:0", 0.0), ("ap@stored:1", 1.0))]
-    right = "" if None in ends else (
-        f" On unchanged images the clean branch is right on {percent(ends[0][0])}, the adversarial branch on "
-        f"{percent(ends[1][0])}."
-    )  # fmt: skip
+    clean, adv = of.pair("ap@stored:0", 0.0), of.pair("ap@stored:1", 1.0)
+    right = ""
+    if clean is not None and adv is not None:
+        right = (
+            f" On unchanged images the clean branch is right on {percent(clean[0])}, the adversarial branch on "
+            f"{percent(adv[0])}."
+        )
     return (
         f"This network learned from {of.card.learned_from} images. For clean and for attacked ones it has a **branch** "
         f"each; the two share every convolution, and {OWN[of.card.design]} a branch's own.{right} Now every pixel is "
@@ -76,8 +78,8 @@ STEPS: tuple[Step, ...] = (
         "What BN stores", "What does a batch-norm layer store?",
         same(
             "A batch-norm layer treats every channel alone:\n\n$$y = \\gamma\\,\\frac{x-\\mu}{\\sigma} + \\beta$$\n\n"
-            "**Statistics** (NS): μ and σ, what the layer has *seen*, averages over images. **Affine parameters** (AP): γ and β, "
-            "what it has *learned*. Every dot in the figure is a channel of one layer."
+            "**Statistics** (NS): μ and σ, what the layer has *seen*, averages over images. **Affine parameters** "
+            "(AP): γ and β, what it has *learned*. Every dot in the figure is a channel of one layer."
         ),
         "channels", "/", {"lam": "0.5"}, "Look into any layer",
         "Let them say which two of the four numbers training changes by gradient, and which two are only averages. "
@@ -144,7 +146,7 @@ STEPS: tuple[Step, ...] = (
         "tasks", "/models", {}, "See how each was trained",
         "Ask where a perfect network would stand, and which points no other beats in both. Usual misconception: that "
         "robust networks are simply better. Let them read the price off the figure.",
-        of_results(answers.two_tasks),
+        of_results(conclusions.two_tasks),
     ),
     Step(
         "What it means", "What is left of it?",
