@@ -2,10 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app import lecture
 from app.selection import ATTACKS, DEFAULTS, EPS, HELD, PREFERRED, SLIDES, Selection
 from app.words import word
+
+
+class Hideable:
+    """A place whose controls are drawn unless the address hides them (`?hide=attack,eps`, by their keys).
+
+    A hidden control is made all the same, in a place that is then emptied: it keeps what the link gives it, or its
+    default, and is checked as ever.
+    """
+
+    def __init__(self, place: DeltaGenerator) -> None:
+        self.place = place
+
+    def __getattr__(self, name: str) -> Any:
+        draw = getattr(self.place, name)
+
+        def drawn(*args: Any, **options: Any) -> Any:
+            if options.get("key") not in hidden():
+                return draw(*args, **options)
+            cell = self.place.empty()
+            value = getattr(cell, name)(*args, **options)
+            cell.empty()
+            return value
+
+        return drawn if callable(draw) else draw
+
+
+def hidden() -> frozenset[str]:
+    """Keys of the controls that the address hides."""
+    return frozenset(part.strip() for part in st.query_params.get(lecture.HIDE, "").split(",")) - {""}
+
+
+def hideable(place: DeltaGenerator) -> DeltaGenerator:
+    """The same place; a control drawn there with a key can be hidden."""
+    return place if isinstance(place, Hideable) else cast(DeltaGenerator, Hideable(place))
+
+
+def control_row(title: str = "Settings") -> DeltaGenerator:
+    """Where a page's controls stand side by side; each can be hidden. A lecture folds them behind a button `title`."""
+    if lecture.on():
+        return hideable(st.popover(title, icon=":material/tune:"))
+    return hideable(st.container(horizontal=True, gap="small", vertical_alignment="bottom"))
 
 
 def model_control(
@@ -13,14 +58,14 @@ def model_control(
 ) -> str:
     """Which trained network."""
     first = names.index(preferred) if preferred in names else 0
-    return row.selectbox(
+    return hideable(row).selectbox(
         label, names, first, key=f"{prefix}model", width=225, bind="query-params", help=word("Design")
     )  # fmt: skip
 
 
 def eps_control(row: DeltaGenerator, prefix: str = "", label: str = "eps", disabled: bool = False) -> int:
     """eps as level/255."""
-    level = row.selectbox(
+    level = hideable(row).selectbox(
         label, list(EPS), list(EPS).index(DEFAULTS["eps"]), key=f"{prefix}eps", width=110 if label == "eps" else 200,
         disabled=disabled, bind="query-params", help=word("eps"),
     )  # fmt: skip
@@ -34,6 +79,7 @@ def line_controls(
 
     prefix, label: of their names and before the first, where a page has two such rows.
     """
+    row = hideable(row)
     model = model_control(row, names, prefix, preferred, label)
     slide = SLIDES[
         row.segmented_control(
@@ -59,7 +105,7 @@ def selection_controls(
 ) -> Selection:
     """A checkpoint, a line through its settings and an attack."""
     model, slide, held = line_controls(row, names, prefix, preferred, label)
-    attack = row.segmented_control(
+    attack = hideable(row).segmented_control(
         "Attack", ATTACKS, default=DEFAULTS["attack"], key=f"{prefix}attack", required=True, bind="query-params",
         help=word("FGSM", "PGD", "White-box"),
     )  # fmt: skip

@@ -14,16 +14,20 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import streamlit as st  # noqa: E402
 
+from app import lecture  # noqa: E402
+
 st.set_page_config(
     page_title="Dual-BN Explorer",
     page_icon=str(HERE / "static" / "favicon.png"),
     layout="wide",
     menu_items={"About": "Dual batch normalization in hybrid adversarial training (arXiv 2403.19150), explored."},
 )
-st.logo(str(HERE / "static" / "logo.svg"), size="large")
-st.navigation(
+if not lecture.on():
+    st.logo(str(HERE / "static" / "logo.svg"), size="large")
+page = st.navigation(
     [
         st.Page(HERE / "screens" / "explore.py", title="Explore", default=True),
+        st.Page(HERE / "screens" / "tour.py", title="Guided tour", url_path="tour"),
         st.Page(HERE / "screens" / "compare.py", title="Compare", url_path="compare"),
         st.Page(HERE / "screens" / "layers.py", title="Layers", url_path="layers"),
         st.Page(HERE / "screens" / "attack.py", title="Attack", url_path="attack"),
@@ -32,5 +36,8 @@ st.navigation(
         st.Page(HERE / "screens" / "models.py", title="Models and data", url_path="models"),
         st.Page(HERE / "screens" / "words.py", title="Words", url_path="words"),
     ],
-    position="top",
-).run()
+    position="hidden" if lecture.on() else "top",
+)
+lecture.begin()
+page.run()
+lecture.end()

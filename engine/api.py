@@ -47,7 +47,7 @@ from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
 from engine.data.base import SPLITS, ImageSet, Progress, Split, checksum
 from engine.evaluation import Bench, Trial, crafting_network, judged, seeded
-from engine.experiments import EXPERIMENTS, Experiment, Family, Finding, families, load_findings
+from engine.experiments import EXPERIMENTS, Experiment, Family, Finding, families, family_of, load_findings
 from engine.experiments.intervals import Estimate, difference, paired
 from engine.features import (
     Moments,
@@ -252,6 +252,7 @@ __all__ = [
     "eps_label",
     "evaluation_split",
     "explained",
+    "family_of",
     "fgsm",
     "film",
     "half_supported",

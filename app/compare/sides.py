@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 import streamlit as st
 
-from app.controls import selection_controls
+from app.controls import control_row, selection_controls
 from app.selection import ATTACKS, EPS, HELD, PREFERRED, SLIDES, Selection
 
 SIDES = ("a", "b")
@@ -28,7 +28,7 @@ def allowed(names: list[str]) -> dict[str, Collection[str]]:
 
 def side(which: str, names: list[str]) -> Selection:
     """The controls of one side."""
-    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    row = control_row()
     return selection_controls(row, names, f"{which}_", FIRST[which], f"**{which.upper()}**, checkpoint")
 
 

@@ -12,6 +12,7 @@ import torch
 
 from app.cache import Networks, networks_at, remember, results
 from app.charts.pictures import magnified, sheet
+from app.controls import hideable
 from app.jobs import slot
 from app.shown import Shown
 from engine import api
@@ -67,7 +68,7 @@ def live_card(shown: Shown, start: api.NormSetting, indices: tuple[int, ...], pi
     )
     assert shown.bench is not None
     stored = isinstance(start.statistics, api.Stored)
-    row = st.grid(4, min_column_width=200)
+    row = hideable(st.grid(4, min_column_width=200))
     source = row.segmented_control(
         "Statistics (NS)", SOURCES, default="stored" if stored else "re-estimated", key=f"live_source_{stored}",
         required=True,

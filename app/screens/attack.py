@@ -7,12 +7,12 @@ from functools import partial
 
 import streamlit as st
 
-from app import cache
+from app import cache, lecture
 from app.attack import films, looks
 from app.attack.films import Filmed, Side
 from app.attack.strength import FILMED, KINDS, LOSSES, make_attack
 from app.components.film import film
-from app.controls import eps_control, line_controls
+from app.controls import control_row, eps_control, hideable, line_controls
 from app.exhibits import download
 from app.selection import DESIGN_NOTES, STALE, stale_values
 from app.shown import Shown
@@ -50,7 +50,7 @@ ANY = "any other class"
 
 def attack_controls(classes: tuple[str, ...]) -> tuple[Filmed, str, int, int, str]:
     """The attack, the loss it raises, its steps, the image and the class to be taken for; all URL parameters."""
-    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    row = control_row("Attack")
     kind = row.segmented_control(
         "Attack", FILMED, default="PGD", key="method", required=True, bind="query-params",
         help="FGSM: one step. PGD: many steps of one size. APGD: many steps that shrink where they stop paying.",
@@ -78,7 +78,7 @@ def two_sides(slide: str, held: str, design: api.NormDesign) -> tuple[Side, Side
     sides: list[Side] = []
     for column, key, start in zip(st.columns(2, gap="large"), ("left", "right"), (0.0, 1.0), strict=True):
         label = f"{key.capitalize()} network: λ, from 0 (clean) to 1 (adversarial)"
-        lam = column.slider(
+        lam = hideable(column).slider(
             label, 0.0, 1.0, start, films.LAM_STEP, key=key, bind="query-params",
             help=ENDS[slide],
         )  # fmt: skip
@@ -121,7 +121,7 @@ def watch(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) ->
 
 def page() -> None:
     st.title("What does an attack do, step by step?")
-    st.markdown(
+    lecture.prose(
         "It changes every pixel a little, never by more than **eps**, in the direction that fools the network. Here it "
         "attacks one image in two networks that differ only in λ. Press play."
     )
@@ -131,7 +131,7 @@ def page() -> None:
         return
     by_name = {card.name: card for card in cards}
     check_link(list(by_name), sorted({name for card in cards for name in card.classes}))
-    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    row = control_row("Networks")
     model, slide, held = line_controls(row, list(by_name))
     try:
         shown = cache.shown(model, by_name[model].weights_sha256)

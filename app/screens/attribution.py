@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import cache, lecture
 from app.attribution import maps
 from app.attribution.maps import LAMS, OWN, Measure, Seen, View
 from app.cache import remember, results
 from app.charts import attribution
-from app.controls import eps_control, model_control
+from app.controls import control_row, eps_control, hideable, model_control
 from app.jobs import working
 from app.selection import DESIGN_NOTES, EPS, HELD
 from app.shown import Shown
@@ -81,7 +81,7 @@ def stale(names: list[str]) -> list[str]:
 
 def controls(names: list[str]) -> tuple[str, str, api.MethodName, api.TargetName, api.PGD]:
     """Checkpoint, NS, method, what is explained, and the attack; every control is a URL parameter."""
-    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    row = control_row()
     model = model_control(row, names)
     method = row.selectbox(
         "Method", list(METHODS), 2, key="method", width=200, bind="query-params", help=word("Attribution")
@@ -243,7 +243,7 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
 
 def page() -> None:
     st.title("Where does the network look?")
-    st.markdown(
+    lecture.prose(
         "Which pixels speak **for** the class and which **against** it? The same image, clean and attacked, asked of "
         "the same network at two blends of its affine parameters."
     )
@@ -273,7 +273,7 @@ def page() -> None:
         st.markdown(f":material/info: {DESIGN_NOTES[shown.card.design]}")
     test, sha = shown.bench.test, shown.card.weights_sha256
     about, unit = ABOUT[method]
-    row = st.grid(3, min_column_width=230)
+    row = hideable(st.grid(3, min_column_width=230))
     index = row.selectbox(
         "Image", range(min(N_PICK, len(test))), key="picture", bind="query-params",
         format_func=lambda i: f"{i}: {test.classes[test.labels[i]]}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 import torch
 
-from app import cache
+from app import cache, lecture
 from app.charts.confusion import confusion_chart
 from app.command import evaluate_command
 from app.compare.sides import SIDES, allowed, side, swap
@@ -44,7 +44,7 @@ def header() -> None:
             "Swap A and B", key="swap", icon=":material/swap_horiz:", on_click=swap, help="A becomes B and B becomes A"
         )
         copy_link(key="copy")
-    st.markdown(
+    lecture.prose(
         "Pick a network, what its slider blends and an attack for **A** and for **B**. One slider moves both; the bars "
         "below each chart say which is ahead, and by how much."
     )

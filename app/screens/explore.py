@@ -8,10 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from app import cache
+from app import cache, lecture
 from app.components.blend import BlendState, Start, blend
 from app.components.copy_link import copy_link
-from app.controls import selection_controls
+from app.controls import control_row, selection_controls
 from app.explore import demand
 from app.explore.formulas import formulas
 from app.explore.live import live_card
@@ -75,7 +75,7 @@ def header() -> None:
                 st.button(preset.title, key=f"preset_{index}", on_click=jump, args=(preset,), width="stretch")
                 st.caption(preset.claim)
         copy_link(key="copy")
-    st.markdown(
+    lecture.prose(
         "Trained on clean and on attacked images at once, a network can keep **two sets of scales and shifts** in "
         "every batch-norm layer: one for each. Slide from one set to the other; every other weight stays as it is."
     )
@@ -83,7 +83,7 @@ def header() -> None:
 
 def controls(names: list[str]) -> Selection:
     """The control row; every control is a URL parameter."""
-    return selection_controls(st.container(horizontal=True, gap="small", vertical_alignment="bottom"), names)
+    return selection_controls(control_row(), names)
 
 
 def change(by: float) -> dict[str, Any]:

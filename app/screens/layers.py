@@ -8,12 +8,12 @@ from typing import Any
 import streamlit as st
 import torch
 
-from app import cache
+from app import cache, lecture
 from app.cache import kept
 from app.charts import gaps
 from app.components.copy_link import copy_link
 from app.components.network import encode, network, picked
-from app.controls import eps_control, model_control
+from app.controls import control_row, eps_control, hideable, model_control
 from app.layers import measures, views
 from app.layers.measures import METRICS, QUANTITIES, Part, Question
 from app.layers.mixer_card import mixer_card
@@ -61,13 +61,13 @@ def check_link(query: dict[str, str], names: list[str], shown: Shown) -> None:
 
 def controls(names: list[str]) -> tuple[str, int]:
     """Checkpoint and eps as level/255."""
-    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    row = control_row()
     return model_control(row, names), eps_control(row, label="eps of attack and noise")
 
 
 def look(shown: Shown) -> Look:
     """The switch, and what the colours show."""
-    row = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
+    row = hideable(st.container(horizontal=True, gap="medium", vertical_alignment="bottom"))
     held = row.toggle(
         "**Hold AP fixed**", key="hold", bind="query-params", disabled=shown.bench is None,
         help="Off: what the two branches have stored, each with its own AP. On: clean and attacked images, measured "
@@ -101,7 +101,7 @@ def picker(shown: Shown) -> tuple[int, int, Any]:
     sizes = dict(views.sizes(shown.model))
     names = list(sizes)
     place = st.container()
-    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    row = control_row()
     name = row.selectbox("Layer", names, len(names) // 2, key="layer", width=260, bind="query-params")
     last = sizes[name] - 1
     if st.session_state.get("channel", 0) > last:
@@ -173,7 +173,7 @@ def depth(
         f"({METRICS[at.metric]}: {measures.MEANING[at.metric]}). Other clean images show how much chance alone does. "
         "Compare the distances with what the same images do to accuracy."
     )
-    row = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
+    row = hideable(st.container(horizontal=True, gap="medium", vertical_alignment="bottom"))
     row.segmented_control(
         "Noise of the same eps", list(NOISES), default=next(iter(NOISES)), key="noise", required=True,
         bind="query-params",
@@ -231,7 +231,7 @@ def page() -> None:
         st.markdown("The explorer shows trained networks and found none. Train one: `sh runs/queue.sh`")
         return
     by_name = {card.name: card for card in cards}
-    st.markdown(
+    lecture.prose(
         "Every norm layer keeps the **mean μ** and **deviation σ** of what flows in. A network with two branches keeps "
         "them twice, and they differ a lot: as if clean and attacked images came from two worlds. But the two were "
         "taken behind **different affine parameters (AP)**. Hold those fixed, and see what remains."

@@ -23,7 +23,7 @@ from engine.experiments import (
     two_tasks,
 )
 from engine.experiments.base import Chart, Experiment, Finding, Outcome, Prediction, Table, Verdict
-from engine.experiments.family import Family, families
+from engine.experiments.family import Family, families, family_of
 from engine.experiments.store import finding_path, load_finding, load_findings, save_finding
 
 _MODULES = (
@@ -54,6 +54,7 @@ __all__ = [
     "Table",
     "Verdict",
     "families",
+    "family_of",
     "finding_path",
     "load_finding",
     "load_findings",

@@ -122,7 +122,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class BlendPayload:
-    """All the component shows. `images=None` shows `images_message`; `layers=None` hides the layer bars."""
+    """All the component shows. `images=None` shows `images_message`; `layers=None` hides the layer bars.
+
+    joined: whether the stops are drawn as one curve; locked: why the slider cannot be moved, "" where it can.
+    """
 
     stops: Sequence[float]
     curves: Curves
@@ -133,6 +136,8 @@ class BlendPayload:
     images: Images | None = None
     images_message: str = ""
     layers: Layers | None = None
+    joined: bool = True
+    locked: str = ""
     start: Start = field(default_factory=Start)
 
     def __post_init__(self) -> None:

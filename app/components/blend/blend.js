@@ -84,7 +84,7 @@ class Blend {
     const strong = (text, kind = "") => make("b", kind, text);
     const lead = ["Drag the handle to move the network’s ", strong(name), " from ", strong(at_zero, "clean"), " to ", strong(at_one, "robust"), "."];
     if (this.data.statistics) lead.push(" Statistics in use: ", strong(this.data.statistics), ".");
-    this.part("lead").replaceChildren(...lead);
+    this.part("lead").replaceChildren(...(this.data.locked ? [this.data.locked] : lead));
     write(this.part("provenance"), this.data.provenance ?? "");
     const [, robust] = this.readouts;
     const attack = this.data.attack && this.data.attack !== "none" ? this.data.attack : "the attack";
@@ -97,6 +97,7 @@ class Blend {
   range() {
     const [low, high] = [this.stops[0], this.stops.at(-1)];
     const gaps = this.stops.slice(1).map((stop, i) => stop - this.stops[i]);
+    this.input.disabled = this.part("play").hidden = Boolean(this.data.locked);
     Object.assign(this.input, { min: low, max: high, step: gaps.length ? Math.min(...gaps).toFixed(6) * 1 : "any" });
     const place = (lam) => (lam - low) / Math.max(high - low, 1e-9);
     this.part("control").style.setProperty("--zero", `${100 * clamp(place(0), 0, 1)}%`);

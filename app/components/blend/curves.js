@@ -35,11 +35,12 @@ class CurveChart {
 
   listen(pick, release) {
     const at = (event) => {
-      const left = this.svg.getBoundingClientRect().left;
-      pick(this.low + ((event.clientX - left - MARGIN.left) / this.plotWidth) * (this.high - this.low));
+      const box = this.svg.getBoundingClientRect(); // in enlarged pixels where CSS zoom is at work
+      const x = ((event.clientX - box.left) / box.width) * this.width - MARGIN.left;
+      pick(this.low + (x / this.plotWidth) * (this.high - this.low));
     };
     this.svg.onpointerdown = (event) => {
-      if (event.button !== 0) return;
+      if (event.button !== 0 || this.locked) return;
       this.svg.setPointerCapture(event.pointerId);
       at(event);
     };
@@ -60,6 +61,9 @@ class CurveChart {
       this.dots[name].style.display = this.pills[name].group.style.display = this.curves[name] ? "" : "none";
     }
     this.digits = decimalsOf(this.stops);
+    this.joined = data.joined !== false;
+    this.locked = Boolean(data.locked);
+    this.svg.classList.toggle("locked", this.locked);
     this.layout();
   }
 
@@ -73,7 +77,7 @@ class CurveChart {
 
   /** Redraws what does not move; needed when the payload or the size changes. */
   layout() {
-    const width = Math.max(220, this.host.clientWidth);
+    const width = (this.width = Math.max(220, this.host.clientWidth));
     const height = this.host.clientHeight || 300;
     this.plotWidth = width - MARGIN.left - MARGIN.right;
     this.plotHeight = height - MARGIN.top - MARGIN.bottom;
@@ -89,7 +93,7 @@ class CurveChart {
       const label = draw("text", { class: "tick", x: MARGIN.left - 12, y, dy: "0.35em" }, this.still);
       label.textContent = `${100 * tick}%`;
     }
-    for (const name of SERIES) if (this.curves[name]) this.band(name);
+    for (const name of SERIES) if (this.curves[name] && this.joined) this.band(name);
     for (const name of SERIES) if (this.curves[name]) this.line(name);
     draw("rect", { class: "target", x: MARGIN.left - 12, y: 0, width: this.plotWidth + 24, height }, this.still);
     for (const name of ["lam", ...SERIES]) {
@@ -130,7 +134,7 @@ class CurveChart {
       marks += name === "clean" ? `M${x} ${y}m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0` : `M${x} ${y}m0-3.2l3.2 3.2l-3.2 3.2l-3.2-3.2z`;
       pen = "L";
     });
-    draw("path", { class: `line ${name}`, d: path }, this.still);
+    if (this.joined) draw("path", { class: `line ${name}`, d: path }, this.still);
     draw("path", { class: `marks ${name}`, d: marks }, this.still);
   }
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from streamlit.components.v2 import component
 
+from app import lecture
+
 _HERE = Path(__file__).parent
 _mount = component(
     "dual_bn_copy_link",
@@ -16,5 +18,6 @@ _mount = component(
 
 
 def copy_link(*, key: str) -> None:
-    """Draws the button."""
-    _mount(key=key)
+    """Draws the button; not in a lecture."""
+    if not lecture.on():
+        _mount(key=key)

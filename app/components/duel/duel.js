@@ -22,7 +22,8 @@ class Panel {
     this.svg = draw("svg", { role: "img", "aria-label": row.title });
     this.node.append(readouts, this.svg);
     const at = (event) => {
-      const x = event.clientX - this.svg.getBoundingClientRect().left - EDGE.left;
+      const box = this.svg.getBoundingClientRect(); // in enlarged pixels where CSS zoom is at work
+      const x = ((event.clientX - box.left) / box.width) * this.whole - EDGE.left;
       pick(stops[0] + (x / this.width) * (stops.at(-1) - stops[0]));
     };
     this.svg.onpointerdown = (event) => {
@@ -49,7 +50,7 @@ class Panel {
 
   layout() {
     const height = EDGE.top + EDGE.plot + EDGE.gap + EDGE.strip + 6;
-    const whole = Math.max(240, this.svg.clientWidth);
+    const whole = (this.whole = Math.max(240, this.svg.clientWidth));
     this.width = whole - EDGE.left - EDGE.right;
     set(this.svg, { viewBox: `0 0 ${whole} ${height}`, height });
     this.svg.replaceChildren();
