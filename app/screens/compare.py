@@ -37,7 +37,7 @@ def start_of_session(names: list[str]) -> None:
 
 
 def header() -> None:
-    title, actions = st.columns([3, 1], vertical_alignment="bottom")
+    title, actions = st.columns([5, 3], vertical_alignment="bottom")
     title.title("Two networks, one slider")
     with actions.container(horizontal=True, horizontal_alignment="right"):
         st.button(
