@@ -60,10 +60,11 @@ def landscape(at: Watched) -> None:
         f"seed {api.SEED} · weights {shown.card.weights_sha256[:8]}"
     )
     st.caption(source)
+    highest = max(float(one.loss.max()) for one in found)
     offer(
         "The loss around the image",
         f"From above: loss along the attack (1: the attacked image) and along random signs. Image {at.index}. {source}",
-        lambda: [(side.name, attacks.surface_chart(films.surface_table([side], [one])))
+        lambda: [(side.name, attacks.surface_chart(films.surface_table([side], [one]), highest))
                  for side, one in zip(sides, found, strict=True)],
         lambda: films.surface_table(sides, found),
     )  # fmt: skip

@@ -28,7 +28,7 @@ def curve_chart(
     """
     order = list(dict.fromkeys(rows["curve"]))
     ticks = sorted(set(rows[x]))
-    every = {"steps": 0, "eps_255": 4, "lambda": 0.25}[x]
+    every, form = {"steps": (0, "d"), "eps_255": (4, "d"), "lambda": (0.25, "~g")}[x]
     shown = [tick for tick in ticks if not every or tick % every == 0]
     scale = alt.Scale(type="log" if x == "steps" else "linear", nice=False, domain=[ticks[0], ticks[-1]])
     span = alt.Scale(domain=[0, 100])
@@ -36,7 +36,9 @@ def curve_chart(
         orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3, symbolSize=400, symbolOpacity=1
     )
     base = alt.Chart(rows.drop(columns=["command", "weights"])).encode(
-        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=shown, grid=False, labelOverlap=True)),
+        x=alt.X(
+            f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=shown, grid=False, labelOverlap=True, format=form)
+        ),
         color=alt.Color("curve:N", scale=alt.Scale(domain=order, range=[colours[one] for one in order]), legend=legend),
     )
     band = base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", scale=span), y2="high:Q")
@@ -76,15 +78,15 @@ def film_chart(rows: pd.DataFrame, y: str, title: str) -> alt.Chart:
     )
 
 
-def surface_chart(rows: pd.DataFrame) -> alt.Chart:
-    """The loss around an image from above. rows: along_attack, random_signs, loss."""
+def surface_chart(rows: pd.DataFrame, highest: float) -> alt.Chart:
+    """The loss around an image from above, the darkest at `highest`. rows: along_attack, random_signs, loss."""
     return (
         alt.Chart(rows)
         .mark_rect()
         .encode(
             x=alt.X("along_attack:O", title=AXES[0], axis=alt.Axis(labelOverlap=True, labelAngle=0, format=".1f")),
             y=alt.Y("random_signs:O", title=AXES[1], sort="descending", axis=alt.Axis(labelOverlap=True, format=".1f")),
-            color=alt.Color("loss:Q", scale=alt.Scale(range=["#eef2f7", "#33518f"])),
+            color=alt.Color("loss:Q", scale=alt.Scale(domain=[0, highest], range=["#eef2f7", "#33518f"])),
         )
         .properties(height=340)
     )

@@ -64,7 +64,7 @@ def overview(cards: list[api.ModelCard]) -> None:
         "Clean against robust accuracy",
         f"Every branch of every checkpoint on {NAMES[chosen]}; n = {max(rows['n']):,} held-out images, "
         f"{' and '.join(dict.fromkeys(rows['attack']))}, white-box. {note} python -m engine list",
-        lambda: [("", chart)], lambda: rows,
+        lambda: [("", chart)], lambda: rows, wide=True,
     )  # fmt: skip
     st.dataframe(
         rows[list(COLUMNS)], hide_index=True, width="stretch", column_config=COLUMNS, key=f"table_{chosen}"

@@ -46,12 +46,16 @@ Part = tuple[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Figure:
-    """parts: made when they are needed, as drawing costs more than showing; rows: the table, where it is not theirs."""
+    """parts: made when they are needed, as drawing costs more than showing; rows: the table, where it is not theirs.
+
+    wide: one plot takes the room of two.
+    """
 
     title: str
     caption: str
     parts: Callable[[], Sequence[Part]]
     rows: Callable[[], pd.DataFrame] | None = None
+    wide: bool = False
 
     @property
     def file_name(self) -> str:
@@ -132,7 +136,7 @@ def composed(figure: Figure, settings: str) -> str:
     """Title, plots, caption, settings and source from top to bottom, as SVG."""
     parts = figure.parts()
     columns = len(parts) if len(parts) < 4 else 2
-    width = NARROW if columns == 1 else WIDE
+    width = NARROW if columns == 1 and not figure.wide else WIDE
     inner = width - 2 * MARGIN
     title, y = text([figure.title], MARGIN + 6, inner, size=19, bold=True)
     lines, below = [title], y + 10
@@ -202,7 +206,7 @@ def wrapped(words: str, width: float, size: int, bold: bool = False) -> list[str
     """Lines, broken at spaces."""
     font = _font(size, bold)
     lines = [""]
-    for word in words.split(" "):
+    for word in words.replace(" %", "\u00a0%").split(" "):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and font.getlength(longer) > width:
             lines.append(word)

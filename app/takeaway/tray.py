@@ -72,10 +72,14 @@ def start() -> DeltaGenerator:
 
 
 def offer(
-    title: str, caption: str, parts: Callable[[], Sequence[Part]], rows: Callable[[], pd.DataFrame] | None = None
+    title: str,
+    caption: str,
+    parts: Callable[[], Sequence[Part]],
+    rows: Callable[[], pd.DataFrame] | None = None,
+    wide: bool = False,
 ) -> None:
     """A figure of this page that can be taken away; see `Figure`."""
-    st.session_state.setdefault(FIGURES, {})[title] = Figure(title, caption, parts, rows)
+    st.session_state.setdefault(FIGURES, {})[title] = Figure(title, caption, parts, rows, wide)
 
 
 def configuration(about: About) -> dict[str, Any]:
