@@ -209,7 +209,8 @@ def ran(code: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "value",
     [ATTACK, api.pgd(20, 16 / 255), api.APGD(ATTACK.threat, 7, loss="margin", target=3), (1.0, 0.2), (0.5,),
-     api.branch_setting(api.Branch.ADV), api.NormSetting(0.6, api.Reestimated("clean", 64), (("bn", api.LayerMix(0.25)),))],
+     api.branch_setting(api.Branch.ADV),
+     api.NormSetting(0.6, api.Reestimated("clean", 64), (("bn", api.LayerMix(0.25)),))],
 )  # fmt: skip
 def test_values_are_written_as_what_makes_them(value: Any) -> None:
     assert eval(source(value), {"api": api}) == value
@@ -250,10 +251,9 @@ def test_the_attack_pages_code_gives_the_film_shown(real: Shown) -> None:
         assert one.margin == pytest.approx(shown.margin, rel=1e-4, abs=1e-4)
 
 
-def test_the_layers_pages_code_gives_the_gaps_shown(
-    real: Shown, monkeypatch: pytest.MonkeyPatch, forget: Callable[[], None]
-) -> None:
-    forget()
+@pytest.mark.usefixtures("clear_results")
+def test_the_layers_pages_code_gives_the_gaps_shown(real: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.networks_at.clear()
     monkeypatch.setattr(measures, "N", 16)
     monkeypatch.setattr(measures, "GROUP", 8)
     question = Question(real.card.weights_sha256, api.branch_setting(api.Branch.ADV), 8, "uniform")
