@@ -125,11 +125,14 @@ def remember(key: Any, value: Any, kept: dict[Any, Any] | None = None) -> None:
         kept.pop(old, None)
 
 
-def kept(key: Any, make: Callable[[], Result]) -> Result:
-    """The result under a key, made if it is not there."""
-    if key not in results():
-        remember(key, make())
-    return results()[key]
+def kept(key: Any, make: Callable[[], Result], where: dict[Any, Any] | None = None) -> Result:
+    """The result under a key in `results`, or where told, made if it is not there."""
+    where = results() if where is None else where
+    found: Result | None = where.get(key)
+    if found is None:
+        found = make()
+        remember(key, found, where)
+    return found
 
 
 def payload(shown_: Shown, selection: Selection, found: Sources, start: Start, message: str) -> BlendPayload:

@@ -71,6 +71,12 @@ class Selection:
     def held_label(self) -> str:
         return HELD_LABELS[self.held]
 
+    @property
+    def words(self) -> str:
+        """'AP from clean to adversarial, NS re-estimated at every λ, PGD-10 at 8/255'."""
+        attack = self.engine_attack.label if self.engine_attack else "no attack"
+        return f"{self.slide.upper()} from clean to adversarial, {self.held_label}, {attack}"
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:

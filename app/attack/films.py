@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from app.cache import networks_at, quick_results, remember
-from app.charts.pictures import Floats, film_sheet, magnified, pixels
+from app.charts.pictures import Floats, film_sheet, magnified, pixels, sheet
 from app.components.film import FilmPayload, Pane, data_uri
 from app.jobs import slot
 from app.shown import Shown
@@ -142,6 +142,13 @@ def pictures(one: api.Film) -> tuple[Floats, Floats, Floats, Floats]:
     waves = api.spectrum(delta)
     grey = (waves / max(float(waves.max()), 1e-12)) ** 0.5
     return one.images, magnified(delta, MAGNIFY), 0.5 + 0.5 * np.sign(delta), np.repeat(grey[:, None], 3, axis=1)
+
+
+def still(one: api.Film, most: int = 6) -> bytes:
+    """PNG: frames from the first to the last, and below them what was changed, magnified."""
+    chosen = np.unique(np.linspace(0, len(one.images) - 1, most).round().astype(int))
+    frames, change, *_ = pictures(one)
+    return sheet([frames[chosen], change[chosen]])
 
 
 def animation(films: Sequence[api.Film], scale: int = 5) -> bytes:

@@ -13,9 +13,17 @@ from app.attack import films, strength
 from app.attack.films import Filmed, Side
 from app.attack.strength import KINDS, Asked
 from app.charts import attacks
-from app.exhibits import download, footer, provenance, rows_of
+from app.exhibits import footer, provenance, rows_of
 from app.shown import Shown
+from app.takeaway.figure import Part
+from app.takeaway.tray import offer
 from engine import api
+
+CAMERA = {
+    "displaylogo": False, "displayModeBar": True, "modeBarButtons": [["toImage", "resetCameraDefault3d"]],
+    "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "loss-surface"},
+}  # fmt: skip
+"""The chart's own camera saves what was turned to, twice as many pixels; from above it can be taken away as a file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,14 +52,22 @@ def landscape(at: Watched) -> None:
     for key, side, one, column in zip(("left", "right"), sides, found, st.columns(2, gap="large"), strict=True):
         column.markdown(f"**{side.name}**")
         column.plotly_chart(
-            attacks.surface_figure(one, found), key=f"surface_{key}", config={"displaylogo": False},
+            attacks.surface_figure(one, found), key=f"surface_{key}", config=CAMERA,
             alt=f"Surface of the loss around the image at {side.name}",
         )  # fmt: skip
-    st.caption(
+    source = (
         f"One image, no interval · {attack.label} · {found[0].loss.size} points a surface, by the unfolded network · "
         f"seed {api.SEED} · weights {shown.card.weights_sha256[:8]}"
     )
-    download(st.container(), lambda: films.surface_table(sides, found), f"{shown.card.name}-surface.csv")
+    st.caption(source)
+    highest = max(float(one.loss.max()) for one in found)
+    offer(
+        "The loss around the image",
+        f"From above: loss along the attack (1: the attacked image) and along random signs. Image {at.index}. {source}",
+        lambda: [(side.name, attacks.surface_chart(films.surface_table([side], [one]), highest))
+                 for side, one in zip(sides, found, strict=True)],
+        lambda: films.surface_table(sides, found),
+    )  # fmt: skip
 
 
 def ask(shown: Shown, kind: str, sides: tuple[Side, ...], attack: api.Attack) -> Asked:
@@ -87,12 +103,16 @@ def by_eps(at: Watched) -> None:
     colours = {
         strength.name(one): attacks.ATTACK_COLOURS[KINDS.index(kind)] for kind, one in zip(chosen, tried, strict=True)
     }
+    drawn: list[Part] = []
     for side, column in zip(different, st.columns(len(different), gap="large"), strict=True):
         column.markdown(f"**{side.name}**")
         chart = attacks.curve_chart(strength.at(rows, side), "eps_255", "eps, in 1/255", colours)
+        drawn.append((side.name, chart))
         column.altair_chart(chart, alt=f"Accuracy against eps at {side.name}, a line an attack, with 95 % bands")
     names = ", ".join(dict.fromkeys(rows["curve"]))
-    st.caption(provenance(shown, strength.N_CURVE, f"{names}, white-box at every eps"))
+    source = provenance(shown, strength.N_CURVE, f"{names}, white-box at every eps")
+    st.caption(source)
+    offer("Accuracy against eps", source, lambda: drawn, lambda: rows)
     row = strength.telling(rows)
     said = f"{interval(row)} still right at λ = {row['lambda']:g} under {row['attack']}:"
     footer(shown, rows, "eps", said, row["command"])
@@ -116,7 +136,9 @@ def by_steps(at: Watched) -> None:
     colours = {side.name: colour for side, colour in zip(different, attacks.COLOURS, strict=False)}
     chart = attacks.curve_chart(named, "steps", "steps", colours)
     st.altair_chart(chart, alt="Accuracy against the number of steps in both networks, with 95 % bands")
-    st.caption(provenance(shown, strength.N_CURVE, f"{attack.label} with 1 to 40 steps, white-box"))
+    source = provenance(shown, strength.N_CURVE, f"{attack.label} with 1 to 40 steps, white-box")
+    st.caption(source)
+    offer("Accuracy against steps", source, lambda: [("", chart)], lambda: rows)
     row = strength.telling(rows)
     said = f"{interval(row)} still right at λ = {row['lambda']:g} under {row['attack']}:"
     footer(shown, rows, "steps", said, row["command"])
@@ -136,18 +158,22 @@ def distance(at: Watched) -> None:
         return
     values = [strength.at(rows, side)["smallest_eps_255"].tolist() for side in different]
     most = max(max(Counter(eps // attacks.BIN for eps in one).values()) for one in values) + 1
+    drawn: list[Part] = []
     for number, (side, column) in enumerate(zip(different, st.columns(len(different), gap="large"), strict=True)):
         middle, low, high = (
             f"{x:.1f}/255" if math.isfinite(x) else f"over {far}/255" for x in strength.median_interval(values[number])
         )
         column.markdown(f"**{side.name}**: half the images within **{middle}** [{low}, {high}]")
+        drawn.append((side.name, attacks.distance_chart(strength.at(rows, side), far, most, attacks.COLOURS[number])))
         column.altair_chart(
-            attacks.distance_chart(strength.at(rows, side), far, most, attacks.COLOURS[number]),
+            drawn[-1][1],
             alt=f"Histogram of the smallest successful eps at {side.name}",
         )
         wrong, beyond = values[number].count(0.0), sum(map(math.isinf, values[number]))
         column.caption(f"Wrong unattacked: {wrong}; not fooled within {far}/255: {beyond}.")
-    st.caption(provenance(shown, strength.N_DISTANCE, f"{strength.name(attack)} up to {far}/255, white-box"))
+    source = provenance(shown, strength.N_DISTANCE, f"{strength.name(attack)} up to {far}/255, white-box")
+    st.caption(source)
+    offer("Smallest eps that fools the network", source, lambda: drawn, lambda: rows)
     right, last = sum(eps > 0 for eps in values[-1]), different[-1]
     said = f"{right} of {strength.N_DISTANCE} images at {last.name} are right unattacked, a distance above 0:"
     footer(shown, rows, "distances", said, strength.at(rows, last)["command"].tolist()[0])
@@ -171,9 +197,14 @@ def across(at: Watched) -> None:
         rows = rows_of(shown, [ask(shown, "transfer", line, attack)], strength.matrix, strength.N_CURVE)
     if rows is None:
         return
-    figure.altair_chart(attacks.matrix_chart(rows), alt="Accuracy by the lambda crafted at and the lambda judged at")
+    chart = attacks.matrix_chart(rows)
+    figure.altair_chart(chart, alt="Accuracy by the lambda crafted at and the lambda judged at")
+    source = provenance(shown, strength.N_CURVE, f"{attack.label}, all steps")
+    offer(
+        "Crafted here, judged there", f"Framed: white-box, else transfer. {source}", lambda: [("", chart)], lambda: rows
+    )
     with text:
-        st.caption(provenance(shown, strength.N_CURVE, f"{attack.label}, all steps"))
+        st.caption(source)
         row = strength.telling(rows)
         kind = "white-box" if row["white_box"] else "transfer"
         said = (

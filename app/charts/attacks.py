@@ -19,18 +19,26 @@ AXES = ("along the attack", "random signs", "loss")
 Layered = alt.LayerChart | alt.FacetChart
 
 
-def curve_chart(rows: pd.DataFrame, x: str, title: str, colours: Mapping[str, str]) -> Layered:
-    """Accuracy in percent with its 95 % band against column `x`; a line each value of column `curve`, in its colour."""
+def curve_chart(
+    rows: pd.DataFrame, x: str, title: str, colours: Mapping[str, str], here: float | None = None
+) -> Layered:
+    """Accuracy in percent with its 95 % band against column `x`; a line each value of column `curve`, in its colour.
+
+    here: where on `x` a dotted rule stands.
+    """
     order = list(dict.fromkeys(rows["curve"]))
     ticks = sorted(set(rows[x]))
-    shown = ticks if x == "steps" else [tick for tick in ticks if tick % 4 == 0]
+    every, form = {"steps": (0, "d"), "eps_255": (4, "d"), "lambda": (0.25, "~g")}[x]
+    shown = [tick for tick in ticks if not every or tick % every == 0]
     scale = alt.Scale(type="log" if x == "steps" else "linear", nice=False, domain=[ticks[0], ticks[-1]])
     span = alt.Scale(domain=[0, 100])
     legend = alt.Legend(
         orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3, symbolSize=400, symbolOpacity=1
     )
     base = alt.Chart(rows.drop(columns=["command", "weights"])).encode(
-        x=alt.X(f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=shown, grid=False, labelOverlap=True)),
+        x=alt.X(
+            f"{x}:Q", title=title, scale=scale, axis=alt.Axis(values=shown, grid=False, labelOverlap=True, format=form)
+        ),
         color=alt.Color("curve:N", scale=alt.Scale(domain=order, range=[colours[one] for one in order]), legend=legend),
     )
     band = base.mark_area(opacity=0.16).encode(y=alt.Y("low:Q", scale=span), y2="high:Q")
@@ -47,7 +55,41 @@ def curve_chart(rows: pd.DataFrame, x: str, title: str, colours: Mapping[str, st
             alt.Tooltip("n:Q"), alt.Tooltip("attack:N"),
         ],
     )  # fmt: skip
-    return alt.layer(band, line, points).properties(height=300)
+    if here is None:
+        return alt.layer(band, line, points).properties(height=300)
+    rule = alt.Chart(pd.DataFrame({x: [here]})).mark_rule(color="#56656d", strokeDash=[2, 3]).encode(x=f"{x}:Q")
+    return alt.layer(band, line, points, rule).properties(height=300)
+
+
+def film_chart(rows: pd.DataFrame, y: str, title: str) -> alt.Chart:
+    """Column `y` of a film's frames, a line a network. rows: lambda, frame, loss, margin."""
+    names = [f"λ = {lam:g}" for lam in dict.fromkeys(rows["lambda"])]
+    rows = rows.assign(network=rows["lambda"].map("λ = {:g}".format), at=rows.groupby("lambda").cumcount() - 1)
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
+    return (
+        alt.Chart(rows[["lambda", "network", "at", "frame", y]])
+        .mark_line(point=alt.OverlayMarkDef(size=30))
+        .encode(
+            x=alt.X("at:Q", title="step; -1: the image", axis=alt.Axis(grid=False, format="d", tickMinStep=1)),
+            y=alt.Y(f"{y}:Q", title=title),
+            color=alt.Color("network:N", scale=alt.Scale(domain=names, range=COLOURS[: len(names)]), legend=legend),
+        )
+        .properties(height=260)
+    )
+
+
+def surface_chart(rows: pd.DataFrame, highest: float) -> alt.Chart:
+    """The loss around an image from above, the darkest at `highest`. rows: along_attack, random_signs, loss."""
+    return (
+        alt.Chart(rows)
+        .mark_rect()
+        .encode(
+            x=alt.X("along_attack:O", title=AXES[0], axis=alt.Axis(labelOverlap=True, labelAngle=0, format=".1f")),
+            y=alt.Y("random_signs:O", title=AXES[1], sort="descending", axis=alt.Axis(labelOverlap=True, format=".1f")),
+            color=alt.Color("loss:Q", scale=alt.Scale(domain=[0, highest], range=["#eef2f7", "#33518f"])),
+        )
+        .properties(height=340)
+    )
 
 
 def distance_chart(rows: pd.DataFrame, farthest: float, most: int, colour: str) -> alt.Chart:

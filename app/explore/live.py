@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import streamlit as st
 import torch
 
@@ -15,6 +16,7 @@ from app.charts.pictures import magnified, sheet
 from app.controls import hideable
 from app.jobs import slot
 from app.shown import Shown
+from app.takeaway.tray import offer
 from engine import api
 
 
@@ -112,6 +114,18 @@ def _draw(bench: api.Bench, request: LiveRequest, result: LiveResult, pinned: in
             f"| {f'**{classes[label]}** (pinned)' if i == pinned else classes[label]} | {cells[0]} | {cells[1]} |"
         )
     left, right = st.columns([3, 2], gap="large")
+    note = (
+        f"{request.attack.label}, step {request.attack.step_size * 255:.2f}/255, random start, seed {api.SEED}, "
+        f"white-box · computed in {1000 * result.seconds:.0f} ms · largest difference "
+        f"{255 * float(np.abs(delta).max()):.2f}/255"
+    )
+    offer(
+        "The images, attacked live",
+        f"Original, adversarial, difference × {magnify}; {fooled} of {len(labels)} images fool the network. {note} · "
+        f"{request.setting} · weights {request.weights_sha256[:8]} · {len(labels)} images, no interval",
+        lambda: [("", picture)],
+        lambda: rows(request, result, classes, labels),
+    )
     left.image(
         picture,
         width="stretch",
@@ -119,8 +133,15 @@ def _draw(bench: api.Bench, request: LiveRequest, result: LiveResult, pinned: in
         caption=f"Original · adversarial · difference × {magnify}. {fooled} of {len(labels)} images fool the network.",
     )
     right.markdown("\n".join(table))
-    st.caption(
-        f"{request.attack.label}, step {request.attack.step_size * 255:.2f}/255, random start, seed {api.SEED}, "
-        f"white-box · computed in {1000 * result.seconds:.0f} ms · largest difference "
-        f"{255 * float(np.abs(delta).max()):.2f}/255"
-    )
+    st.caption(note)
+
+
+def rows(
+    request: LiveRequest, result: LiveResult, classes: tuple[str, ...], labels: npt.NDArray[np.int64]
+) -> pd.DataFrame:
+    """A row an image: what it is, and what it is taken for before and after the attack."""
+    columns: dict[str, object] = {"image": request.indices, "true": [classes[label] for label in labels]}
+    for name, (predicted, confidence) in (("clean", result.clean), ("attacked", result.attacked)):
+        columns |= {name: [classes[one] for one in predicted], f"{name}_confidence": confidence}
+    about = {"attack": request.attack.label, "seed": api.SEED, "weights": request.weights_sha256}
+    return pd.DataFrame(columns | about)

@@ -9,6 +9,7 @@ import numpy as np
 from app.components.blend import Axis, BlendPayload, Curve, Curves, Gap, Images, Layers, Predictions, Start, encode
 from app.selection import Selection
 from app.shown import Shown
+from app.takeaway.figure import source_line
 from engine import api
 
 MAGNIFY = 16
@@ -125,6 +126,7 @@ def build(shown: Shown, selection: Selection, found: Sources, start: Start, imag
         images_message=images_message,
         layers=layers(shown, selection, found.track, stops),
         start=start,
+        source=source_line([shown.card]),
     )
 
 

@@ -14,6 +14,7 @@ from app.charts import gaps
 from app.components.mixer import MixerPayload, mixed, mixer
 from app.components.network import stages
 from app.layers.mixing import N_CALIBRATION, NOTHING, Live, Mix, Verdicts, change, mix_text, parse_mix, refine
+from app.layers.taken import offer_mix
 from app.layers.views import sizes
 from app.selection import DEFAULTS, HELD, HELD_LABELS
 from app.shown import Shown
@@ -133,12 +134,15 @@ def answer(shown: Shown, live: Live, uniform: Live, mix: Mix, note: Any) -> None
     def show(found: Verdicts) -> None:
         before: Verdicts = results().get(uniform, NOTHING) if live != uniform else NOTHING
         draw(cards, found, before)
+        rows = pd.concat([curve, mix_row(found)], ignore_index=True)
         chart.vega_lite_chart(
-            pd.concat([curve, mix_row(found)], ignore_index=True),
+            rows,
             spec=kept("mix plane", lambda: bare(gaps.plane_chart().to_dict())),
             alt="Clean against robust accuracy: uniform blends as a line, the mix as a diamond with intervals",
         )  # fmt: skip
-        note.caption(caption(shown, live, mix, found, before) + speed)
+        said = caption(shown, live, mix, found, before)
+        offer_mix(live, rows, said)
+        note.caption(said + speed)
 
     try:
         found = NOTHING

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -18,6 +19,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import cache
 from app.cache import Findings
 from app.components.copy_link import copy_link
+from app.takeaway.tray import About, offer, start, take_away
 from engine import api
 
 VERDICTS = {
@@ -88,17 +90,40 @@ def choose(place: DeltaGenerator, title: str, name: str, options: list[str], sho
     return chosen or options[0]
 
 
-def header(title: str) -> None:
-    left, actions = st.columns([5, 1], vertical_alignment="bottom")
+def header(title: str) -> DeltaGenerator:
+    """The place for what can be taken away."""
+    left, actions = st.columns([5, 2], vertical_alignment="bottom")
     left.title(title)
     with actions.container(horizontal=True, horizontal_alignment="right"):
+        place = start()
         copy_link(key="copy")
+    return place
+
+
+def settings(families: list[str]) -> About:
+    return About("paper", [], "Networks trained on " + " and ".join(map(label, families)), {"families": families})
+
+
+def taken_caption(finding: api.Finding, chart: Any) -> str:
+    """What stands below a figure that is taken away: claim and verdict, then where it comes from."""
+    bounds = "The data hold 95 % intervals." if chart.kind == "grid" else INTERVALS[chart.kind].split(". ")[0] + "."
+    networks = ", ".join(f"{name} {sha[:8]}" for name, sha in finding.checkpoints.items())
+    made = [f"n = {finding.used or finding.n:,}", finding.attack, f"seed {finding.seed}", f"weights: {networks}"]
+    return (
+        f"{finding.claim} {finding.verdict.capitalize()}: {finding.sentence} {finding.stale}\n"
+        f"{bounds if chart.low else ''} {' · '.join(filter(None, (*made, finding.command)))}"
+    )
 
 
 def figures(found: Findings, finding: api.Finding, index: int, small: bool, key: str) -> None:
-    """A chart of a finding, its panels side by side where there is room."""
+    """A chart of a finding, its panels side by side where there is room; taken away it is never the small one."""
     specs = cache.evidence_specs(found.stamp, finding.family, finding.experiment, index, small)
     chart = finding.charts[index]
+    offer(
+        f"{finding.experiment}: {chart.caption or finding.title}".rstrip("."),
+        taken_caption(finding, chart),
+        lambda: cache.evidence_specs(found.stamp, finding.family, finding.experiment, index, False),
+    )
     if small:
         specs = specs[:2]
     columns = min(len(specs), 2)
@@ -151,7 +176,7 @@ def detail(found: Findings, families: list[str], experiment: str) -> None:
     here = {family: found.by_key[family, experiment] for family in families if (family, experiment) in found.by_key}
     first = next(iter(here.values()))
     st.caption(f"{experiment} · {plain(first.title)}" + (" · beyond the paper" if beyond(experiment) else ""))
-    header(plain(first.claim))
+    place = header(plain(first.claim))
     grid = st.grid(len(families), min_column_width=300)
     for family in families:
         with grid.container(border=True):
@@ -166,6 +191,7 @@ def detail(found: Findings, families: list[str], experiment: str) -> None:
     family = choose(st.container(), "Figures and tables of", "family", families, label)
     if family in here:
         whole(found, here[family])
+        take_away(place, settings([family]))
     else:
         st.markdown("Choose another family above; this claim has not been tested on these networks.")
 

@@ -11,11 +11,13 @@ from app import cache, lecture
 from app.attack import films, looks
 from app.attack.films import Filmed, Side
 from app.attack.strength import FILMED, KINDS, LOSSES, make_attack
+from app.charts import attacks
 from app.components.film import film
 from app.controls import control_row, eps_control, hideable, line_controls
-from app.exhibits import download
 from app.selection import DESIGN_NOTES, STALE, stale_values
 from app.shown import Shown
+from app.takeaway.code import film_code
+from app.takeaway.tray import About, heading, offer, take_away
 from engine import api
 
 MOST_STEPS = 50
@@ -104,23 +106,42 @@ def watch(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) ->
     frames, classes = films.frame_names(attack), shown.bench.test.classes
     said = [f"at {side.name} {outcome(one, frames, classes)}" for side, one in zip(sides, shots, strict=True)]
     step = f"step {attack.step_size * 255:.2f}/255, " if isinstance(attack, api.PGD) else ""
-    st.caption(
+    note = (
         f"The network is {'; '.join(said)}. {attack.label}, {step}seed {api.SEED}; each side is attacked white-box "
         "through its own network, from the same start; verdicts by the unfolded network. One image, so there is no "
         f"interval. Change × {films.MAGNIFY} around grey; sign: white up, black down, per colour; "
         f"frequencies: slow waves in the middle, fast ones at the rim. Weights {shown.card.weights_sha256[:8]}, "
         f"{shown.bench.test.name} {shown.bench.test.split} image {index}."
     )
+    st.caption(note)
+    table = partial(films.film_table, shown, sides, attack, index)
+    offer(
+        "The attack, step by step", note,
+        lambda: [
+            ("Margin: above 0 the network is fooled", attacks.film_chart(table(), "margin", "margin")),
+            ("Loss", attacks.film_chart(table(), "loss", "cross-entropy")),
+            *((f"At {side.name}: first frames to last, and × {films.MAGNIFY}", films.still(one))
+              for side, one in zip(sides, shots, strict=True)),
+        ],
+        table,
+    )  # fmt: skip
     row = st.container(horizontal=True, gap="small")
     row.download_button(
         "Frames (GIF)", lambda: films.animation(shots), "attack.gif", "image/gif", on_click="ignore",
         icon=":material/movie:",
     )  # fmt: skip
-    download(row, partial(films.film_table, shown, sides, attack, index), f"{shown.card.name}-film.csv")
+
+
+def about(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) -> About:
+    """What the page's figures share; the code is that of the film."""
+    settings = [side.network for side in sides]
+    words = f"{shown.card.norm_design.label}; {' against '.join(side.name for side in sides)} on {sides[0].line}"
+    data = {"sides": [one.as_json() for one in settings], "attack": attack.label, "image": index}
+    return About("attack", [shown.card], words, data, film_code(shown, settings, attack, index))
 
 
 def page() -> None:
-    st.title("What does an attack do, step by step?")
+    place = heading("What does an attack do, step by step?")
     lecture.prose(
         "It changes every pixel a little, never by more than **eps**, in the direction that fools the network. Here it "
         "attacks one image in two networks that differ only in λ. Press play."
@@ -152,6 +173,7 @@ def page() -> None:
         aimed = attack if towards == ANY else replace(attack, target=shown.bench.test.classes.index(towards))
         watch(shown, sides, aimed, index)
         looks.closer(looks.Watched(shown, sides, attack, loss, steps, index))
+        take_away(place, about(shown, sides, aimed, index))
         films.prepare_neighbours(shown, sides)
     except api.InputError as error:
         st.warning(str(error))

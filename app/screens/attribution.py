@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, lecture
-from app.attribution import maps
+from app.attribution import maps, taken
 from app.attribution.maps import LAMS, OWN, Measure, Seen, View
 from app.cache import remember, results
 from app.charts import attribution
@@ -16,6 +16,8 @@ from app.controls import control_row, eps_control, hideable, model_control
 from app.jobs import working
 from app.selection import DESIGN_NOTES, EPS, HELD
 from app.shown import Shown
+from app.takeaway.figure import Part
+from app.takeaway.tray import heading, offer, take_away
 from app.words import word
 from engine import api
 
@@ -146,21 +148,13 @@ def side_by_side(shown: Shown, views: list[View], unit: str) -> None:
     attack = views[1].attack
     assert attack is not None
     outline = " The line is the shape's true outline." if shape is not None else ""
-    st.caption(
+    source = (
         f"Image on the left, map on the right.{outline} Strongest 1 % of pixels cut off at full colour. Attacked: "
         f"{attack.label}, step {attack.step_size * 255:.2f}/255, seed {api.SEED}, white-box at each λ. Weights "
         f"{shown.card.weights_sha256[:8]}, {test.name} {test.split} image {index}; captum 0.9."
     )
-
-
-def points(interval: api.Interval) -> str:
-    """'rises by 19.1 points (16.6 to 21.8)', or that it cannot be told."""
-    values = [100 * value for value in (interval.value, interval.low, interval.high)]
-    if interval.low <= 0 <= interval.high:
-        return f"changes by {values[0]:+.1f} points ({values[1]:+.1f} to {values[2]:+.1f}), which may be chance"
-    verb, sign = ("rises", 1) if values[0] > 0 else ("falls", -1)
-    low, high = sorted(sign * value for value in values[1:])
-    return f"{verb} by {abs(values[0]):.1f} points ({low:.1f} to {high:.1f})"
+    st.caption(source)
+    taken.offer_maps(seen, limits, shape, f"Green speaks for the class, purple against it, {ends}. {source}")
 
 
 def findings(found: list[api.Shares]) -> None:
@@ -169,7 +163,7 @@ def findings(found: list[api.Shares]) -> None:
     first, last = clean[0], clean[-1]
     said = [
         f"From λ = {first.setting.affine:g} to {last.setting.affine:g} the share inside the shape "
-        f"**{points(maps.difference(first, last))}** on clean images."
+        f"**{maps.points(maps.difference(first, last))}** on clean images."
     ]
     for one in (first, last):
         more = maps.preference(one)
@@ -209,6 +203,7 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
         st.rerun()
     found: list[api.Shares] = results()[asked]
     findings(found)
+    drawn: list[Part] = []
     left, right = st.columns(2, gap="large")
     for column, quantity, title, about, axis in (
         (left, "shape", "On the shape", "Share of the map's total size that lies inside the shape. Dashed: what a "
@@ -226,23 +221,27 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
             )
             continue
         column.caption(about)
-        column.altair_chart(attribution.share_chart(rows, axis), alt=f"{title}: share over lambda with 95 % bands")
+        drawn.append((title, attribution.share_chart(rows, axis)))
+        column.altair_chart(drawn[-1][1], alt=f"{title}: share over lambda with 95 % bands")
     right_of = ", ".join(
         f"{one.n_correct} of {asked.n} at λ = {one.setting.affine:g}" for one in found if one.attack is not None
     )
-    st.caption(
+    source = (
         f"n {asked.n} · bands: 95 % bootstrap over images · {asked.attack.label}, white-box at every λ · seed "
         f"{api.SEED} · weights {shown.card.weights_sha256[:8]} · one trained network. Right under attack: {right_of}."
     )
-    st.code(maps.command(shown.card.name, asked, held), language=None, wrap_lines=True)
+    st.caption(source)
+    command = maps.command(shown.card.name, asked, held)
+    st.code(command, language=None, wrap_lines=True)
+    rows = {name: attribution.share_rows(found, name).assign(of=name) for name in attribution.QUANTITIES}
+    table = pd.concat([part for part in rows.values() if not part.empty])
+    offer("Shape and grating", f"{source} {command}", lambda: drawn, lambda: table)
     with st.expander("The figures"):
-        rows = {name: attribution.share_rows(found, name).assign(of=name) for name in attribution.QUANTITIES}
-        table = pd.concat([part for part in rows.values() if not part.empty])
         st.dataframe(table, hide_index=True, width="stretch", key="shares")
 
 
 def page() -> None:
-    st.title("Where does the network look?")
+    place = heading("Where does the network look?")
     lecture.prose(
         "Which pixels speak **for** the class and which **against** it? The same image, clean and attacked, asked of "
         "the same network at two blends of its affine parameters."
@@ -288,6 +287,7 @@ def page() -> None:
         side_by_side(shown, views, unit)
         if test.name == "shapes":
             against_truth(shown, views[1], held)
+        take_away(place, taken.about(shown, views, method, held))
     except api.InputError as error:
         st.warning(str(error))
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import streamlit as st
 import torch
+from streamlit.delta_generator import DeltaGenerator
 
 from app import cache, lecture
 from app.charts.confusion import confusion_chart
 from app.command import evaluate_command
 from app.compare.sides import SIDES, allowed, side, swap
+from app.compare.taken import about, offer_curves
 from app.compare.verdicts import Asked, N, Said, ask, confusion, counts, image_rows, known, same_images
 from app.compare.views import disagreements, payload
 from app.components.copy_link import copy_link
 from app.components.duel import DuelStart, duel
-from app.exhibits import download
 from app.explore import demand
 from app.explore.payload import Sources, sources
 from app.jobs import working
 from app.selection import DESIGN_NOTES, STALE, Selection, parse_lam, stale_values
 from app.shown import Shown
+from app.takeaway.figure import Part
+from app.takeaway.tray import offer, start, take_away
 from engine import api
 
 NAMES = ("A", "B")
@@ -36,18 +39,21 @@ def start_of_session(names: list[str]) -> None:
         st.toast(STALE.format(", ".join(stale)), duration="long")
 
 
-def header() -> None:
-    title, actions = st.columns([3, 1], vertical_alignment="bottom")
+def header() -> DeltaGenerator:
+    """Title and actions; the place for what can be taken away."""
+    title, actions = st.columns([5, 3], vertical_alignment="bottom")
     title.title("Two networks, one slider")
     with actions.container(horizontal=True, horizontal_alignment="right"):
         st.button(
             "Swap A and B", key="swap", icon=":material/swap_horiz:", on_click=swap, help="A becomes B and B becomes A"
         )
+        place = start()
         copy_link(key="copy")
     lecture.prose(
         "Pick a network, what its slider blends and an attack for **A** and for **B**. One slider moves both; the bars "
         "below each chart say which is ahead, and by how much."
     )
+    return place
 
 
 def choices(names: list[str]) -> list[Selection]:
@@ -122,10 +128,12 @@ def judged(both: list[Shown], selections: list[Selection], asked: list[Asked], s
         "narrower than the one under the slider, which only knows the two counts."
     )
     classes = tuple(bench.test.classes)
+    drawn: list[Part] = []
     for name, one, selection, column in zip(NAMES, said, selections, st.columns(2, gap="large"), strict=True):
         attack = selection.engine_attack
         title = f"{name}: {selection.checkpoint}, {attack.label if attack else 'no attack'}"
-        column.altair_chart(confusion_chart(confusion(one, classes), title), key=f"confusion_{name}")
+        drawn.append((title, confusion_chart(confusion(one, classes), title)))
+        column.altair_chart(drawn[-1][1], key=f"confusion_{name}")
     disagreements(bench.test.images, a, b, classes)
     commands = [
         evaluate_command(selection.checkpoint, api.EvalRecord(
@@ -134,14 +142,17 @@ def judged(both: list[Shown], selections: list[Selection], asked: list[Asked], s
         for selection, one in zip(selections, asked, strict=True)
     ]  # fmt: skip
     hashes = ", ".join(f"{name} {shown.card.weights_sha256[:8]}" for name, shown in zip(NAMES, both, strict=True))
-    st.caption(
+    source = (
         f"First {N} {bench.test.name} {bench.test.split} images; white-box at each network's own setting; images that "
         f"are wrong without an attack are not attacked; seed {api.SEED}; weights {hashes}."
     )
-    row = st.container(horizontal=True, gap="small")
-    with row.popover("Check a number", icon=":material/terminal:"):
+    st.caption(source)
+    offer(
+        "Image by image", f"B is {gap.points} from A (95 %, paired bootstrap). {source} {' · '.join(commands)}",
+        lambda: drawn, lambda: image_rows(a, b, classes),
+    )  # fmt: skip
+    with st.popover("Check a number", icon=":material/terminal:"):
         st.code("\n".join(commands), "sh", wrap_lines=True)
-    download(row, lambda: image_rows(a, b, classes), "compare-images.csv")
 
 
 def page() -> None:
@@ -152,7 +163,7 @@ def page() -> None:
         st.markdown("The explorer compares trained networks and found none. Train one: `sh runs/queue.sh`")
         return
     start_of_session(list(by_name))
-    header()
+    place = header()
     selections = choices(list(by_name))
     both = [shown for selection in selections if (shown := load(selection, by_name)) is not None]
     if len(both) < 2:
@@ -168,11 +179,14 @@ def page() -> None:
         if one is None:
             return
         found.append(one)
-    lam = duel(payload(both, selections, found, st.session_state["duel_start"]), key="duel")
+    sent = payload(both, selections, found, st.session_state["duel_start"])
+    lam = duel(sent, key="duel")
+    offer_curves(sent, lam)
     st.session_state["duel_lam"] = lam
     if st.query_params.get("lam") != f"{lam:g}":
         st.query_params["lam"] = f"{lam:g}"
     image_by_image(both, selections, lam)
+    take_away(place, about(both, selections, lam))
 
 
 page()

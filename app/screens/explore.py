@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import cache, lecture
 from app.components.blend import BlendState, Start, blend
@@ -16,6 +17,7 @@ from app.explore import demand
 from app.explore.formulas import formulas
 from app.explore.live import live_card
 from app.explore.payload import MAGNIFY, Sources, accuracy_at, sources
+from app.explore.taken import about, offer_channels, offer_curves, offer_distances, offer_plane
 from app.selection import (
     DESIGN_NOTES,
     PRESETS,
@@ -26,6 +28,7 @@ from app.selection import (
     stale_values,
 )
 from app.shown import Shown
+from app.takeaway.tray import start, take_away
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -66,19 +69,22 @@ def jump(preset: Preset) -> None:
     st.session_state["preset"] = preset
 
 
-def header() -> None:
-    title, actions = st.columns([3, 1], vertical_alignment="bottom")
+def header() -> DeltaGenerator:
+    """Title and actions; the place for what can be taken away."""
+    title, actions = st.columns([5, 3], vertical_alignment="bottom")
     title.title("Where does a network keep its robustness?")
     with actions.container(horizontal=True, horizontal_alignment="right"):
         with st.popover("Presets", icon=":material/science:", help="Claims to check"):
             for index, preset in enumerate(PRESETS):
                 st.button(preset.title, key=f"preset_{index}", on_click=jump, args=(preset,), width="stretch")
                 st.caption(preset.claim)
+        place = start()
         copy_link(key="copy")
     lecture.prose(
         "Trained on clean and on attacked images at once, a network can keep **two sets of scales and shifts** in "
         "every batch-norm layer: one for each. Slide from one set to the other; every other weight stays as it is."
     )
+    return place
 
 
 def controls(names: list[str]) -> Selection:
@@ -156,6 +162,7 @@ def layer_cards(shown: Shown, lam: float, selected: str | None) -> None:
             layer = st.selectbox("Layer to look into", names, names.index(layer))
         else:
             layer = distances_card(key, names, layer)
+            offer_distances(shown, layer)
     specs = cache.channel_specs(*key, layer, lam)
     with right:
         st.subheader(f"Layer {layer}, channel by channel")
@@ -171,6 +178,7 @@ def layer_cards(shown: Shown, lam: float, selected: str | None) -> None:
                 spec=specs[name], key=f"histogram_{name}",
                 alt=f"Histogram of the stored {name} over channels, both branches",
             )  # fmt: skip
+    offer_channels(shown, layer, lam, specs)
 
 
 def go_to_cell(key: str) -> None:
@@ -192,6 +200,7 @@ def plane_card(shown: Shown) -> None:
         "from left to right; if the statistics do, from bottom to top. Robust: PGD-10 at 8/255, white-box in every "
         "cell. Click a cell to go there."
     )
+    offer_plane(shown, specs)
     for (kind, spec), column in zip(specs.items(), st.columns(2, gap="large"), strict=True):
         key = f"plane_{kind[:5]}"
         column.vega_lite_chart(
@@ -218,7 +227,7 @@ def page() -> None:
         return
     by_name = {card.name: card for card in cards}
     start_of_session(list(by_name))
-    header()
+    place = header()
     selection = controls(list(by_name))
     try:
         shown = cache.shown(selection.checkpoint, by_name[selection.checkpoint].weights_sha256)
@@ -237,7 +246,8 @@ def page() -> None:
         demand.offer(shown, selection)
         return
     message = shown.problem or "These images cannot be attacked at this setting."
-    state = blend(cache.payload(shown, selection, found, st.session_state["start"], message), key="blend")
+    payload = cache.payload(shown, selection, found, st.session_state["start"], message)
+    state = blend(payload, key="blend")
     st.session_state["now"] = state
     remember_in_url(state)
     # The charts' libraries take a browser longer than all else: at first they wait until the slider is there.
@@ -248,6 +258,7 @@ def page() -> None:
     if shown.bench is None:
         st.info(shown.problem, icon=":material/image_not_supported:")
     numbers(found, state.lam)
+    offer_curves(shown, selection, found, state.lam)
     setting = api.LINES[selection.line](state.lam)
     layer_cards(shown, setting.affine, state.layer)
     if shown.bench is not None:
@@ -259,6 +270,7 @@ def page() -> None:
     names = [name for name, _ in api.dual_layers(shown.model)]
     with st.expander("The formulas, with the numbers of this moment"):
         st.markdown(formulas(shown, setting, state.layer if state.layer in names else names[len(names) // 2]))
+    take_away(place, about(shown, selection, found, state, payload))
 
 
 page()

@@ -14,12 +14,13 @@ from app.charts import gaps
 from app.components.copy_link import copy_link
 from app.components.network import encode, network, picked
 from app.controls import control_row, eps_control, hideable, model_control
-from app.layers import measures, views
+from app.layers import measures, taken, views
 from app.layers.measures import METRICS, QUANTITIES, Part, Question
 from app.layers.mixer_card import mixer_card
 from app.layers.views import Look
 from app.selection import EPS, STALE
 from app.shown import Shown
+from app.takeaway.tray import About, start, take_away
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -127,17 +128,6 @@ def verdict(shown: Shown, found: dict[str, list[measures.Spread]] | None, layer:
     st.markdown("\n".join(lines) if several or found else "Hold AP fixed to measure this network.")
 
 
-def provenance(shown: Shown, question: Question, n: int) -> str:
-    data = str(shown.card.data["name"])
-    family = data if data == "shapes" else f"{data}-{shown.card.architecture}"
-    return (
-        f"n = {n} {data} images a source, the same images clean, attacked and noisy, {n} others as "
-        f"the null · {question.attack.label}, all steps, white-box through the branch that is measured · 95 % "
-        f"jackknife over {n // measures.GROUP} groups of images · seed {api.SEED} · weights "
-        f"{shown.card.weights_sha256[:8]} · python -m engine paper E3 E4 E6 --family {family}"
-    )
-
-
 def histogram(parts: tuple[Part, ...], question: Question, shown: Shown, layer: str, channel: int) -> None:
     """The values themselves of one channel."""
     st.subheader(f"Channel {channel}: the values themselves")
@@ -152,6 +142,7 @@ def histogram(parts: tuple[Part, ...], question: Question, shown: Shown, layer: 
     key = (question, "histogram", layer, channel)
     spec = kept(key, lambda: gaps.histogram_chart(gaps.histogram_rows(bounds, counts)).to_dict())
     st.vega_lite_chart(spec=spec, key="values", alt="Histogram of one channel's values, clean and attacked images")
+    taken.offer_values(shown, parts, question, layer, channel, spec)
     st.caption(
         f"{sum(counts['clean images']):,} values a source; four stored deviations to both sides, all beyond in the "
         "outermost bins."
@@ -183,6 +174,7 @@ def depth(
     stored = several and row.toggle("With the stored NS", key="with_stored", bind="query-params")
     st.markdown(kept((question, "words"), lambda: views.depth_words(found, parts)))
     left, middle, right = st.columns([2, 2, 1.5], gap="large")
+    drawn: list[tuple[str, Any]] = []
     for (quantity, title), column in zip(QUANTITIES.items(), (left, middle), strict=True):
         key = (question, "depth", at.metric, quantity, layer, stored)
 
@@ -190,16 +182,19 @@ def depth(
             rows = views.depth_rows(shown.model, found, at.metric, of)
             return gaps.depth_chart(rows, "distance", layer, stored).to_dict()
 
+        drawn.append((title, kept(key, make)))
         column.markdown(f"**{title}**")
         column.vega_lite_chart(
-            spec=kept(key, make),
+            spec=drawn[-1][1],
             key=f"depth_{quantity}",
             alt=f"Distance of the {title} from clean images by depth: attacked, noisy and other clean images",
         )  # fmt: skip
-    right.markdown("**Accuracy on these images**")
+    drawn.append(("Accuracy on these images", kept((question, "accuracy"),
+                 lambda: gaps.accuracy_chart(views.accuracy_rows(parts)).to_dict())))  # fmt: skip
+    taken.offer_depth(shown, parts, question, at, drawn)
+    right.markdown(f"**{drawn[-1][0]}**")
     right.vega_lite_chart(
-        spec=kept((question, "accuracy"), lambda: gaps.accuracy_chart(views.accuracy_rows(parts)).to_dict()),
-        key="accuracy", alt="Accuracy on clean, noisy and attacked images, with 95 % intervals",
+        spec=drawn[-1][1], key="accuracy", alt="Accuracy on clean, noisy and attacked images, with 95 % intervals",
     )  # fmt: skip
 
 
@@ -222,9 +217,10 @@ def measure(shown: Shown, question: Question) -> None:
 
 
 def page() -> None:
-    title, actions = st.columns([3, 1], vertical_alignment="bottom")
+    title, actions = st.columns([5, 2], vertical_alignment="bottom")
     title.title("Is there really a gap between clean and attacked images?")
     with actions.container(horizontal=True, horizontal_alignment="right"):
+        place = start()
         copy_link(key="copy_layers")
     cards, problems = cache.cards()
     if not cards:
@@ -250,12 +246,14 @@ def page() -> None:
         st.markdown(f":material/info: {NOTES[shown.card.design]}")
     if shown.bench is None:
         st.info(f"{shown.problem} Until then: what the network has stored.", icon=":material/image_not_supported:")
-    body(shown, level)
+    about = body(shown, level)
     with st.expander("What is compared here, exactly?"):
         st.markdown((TEXT / "layers.md").read_text())
+    take_away(place, about)
 
 
-def body(shown: Shown, level: int) -> None:
+def body(shown: Shown, level: int) -> About:
+    """All that is drawn; what its figures share."""
     at = look(shown)
     noise = NOISES.get(str(st.session_state.get("noise")), "uniform")
     setting = api.canonical(api.branch_setting(at.at), shown.card.norm_design)
@@ -270,19 +268,21 @@ def body(shown: Shown, level: int) -> None:
     with place:
         network(data, key="network", on_picked_change=lambda: take_pick(sizes))
     found = kept((question, "gaps"), lambda: views.all_gaps(parts)) if parts else None
+    taken.offer_stored(shown, at, layer)
     if parts is None or found is None:
         verdict(shown, found, label)
     else:
         left, right = st.columns(2, gap="large")
         with left:
             verdict(shown, found, label)
-            st.caption(provenance(shown, question, sum(part.n for part in parts)))
+            st.caption(taken.provenance(shown, question, parts))
         with right:
             histogram(parts, question, shown, label, channel)
         depth(shown, parts, question, found, at, layer)
     if parts is None and shown.bench is not None:
         measure(shown, question)
     mixer_card(shown, level, layer)
+    return taken.about(shown, question, at, channel)
 
 
 page()

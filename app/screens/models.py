@@ -12,6 +12,7 @@ import streamlit as st
 from app import cache
 from app.charts import models
 from app.selection import PREFERRED
+from app.takeaway.tray import About, heading, offer, take_away
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -47,8 +48,9 @@ def overview(cards: list[api.ModelCard]) -> None:
         )  # fmt: skip
     rows = rows.loc[rows["data"] == chosen]
     published = chosen == "cifar10" and st.toggle("Published results", key="published", bind="query-params")
+    chart = models.scatter(rows, models.ANCHORS if published else ())
     st.altair_chart(
-        models.scatter(rows, models.ANCHORS if published else ()),
+        chart,
         alt="Clean against robust accuracy of every branch, with 95 % intervals; the table below holds the figures",
     )
     note = "Dashed: the branches that no other beats in both. Bars: 95 % Wilson intervals."
@@ -58,6 +60,12 @@ def overview(cards: list[api.ModelCard]) -> None:
             "a hundred times the training, the official test images. Point at one for its source."
         )
     st.caption(note)
+    offer(
+        "Clean against robust accuracy",
+        f"Every branch of every checkpoint on {NAMES[chosen]}; n = {max(rows['n']):,} held-out images, "
+        f"{' and '.join(dict.fromkeys(rows['attack']))}, white-box. {note} python -m engine list",
+        lambda: [("", chart)], lambda: rows, wide=True,
+    )  # fmt: skip
     st.dataframe(
         rows[list(COLUMNS)], hide_index=True, width="stretch", column_config=COLUMNS, key=f"table_{chosen}"
     )  # fmt: skip
@@ -72,6 +80,7 @@ def calibration(card: api.ModelCard, branch: api.Branch) -> str:
 def one(card: api.ModelCard) -> None:
     """How one checkpoint was made and where it fails; its command, weights and card."""
     st.code(card.command, language=None)
+    source = f"weights {card.weights_sha256[:8]} · {card.command}"
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("While it trained")
@@ -79,13 +88,16 @@ def one(card: api.ModelCard) -> None:
         if log is None:
             st.caption("This checkpoint came without a training log.")
         else:
-            st.altair_chart(models.training_chart(log), alt="Training accuracy by epoch, clean and attacked batches")
-            st.caption(
+            training = models.training_chart(log)
+            st.altair_chart(training, alt="Training accuracy by epoch, clean and attacked batches")
+            trained = (
                 f"Right while training, means over an epoch's batches before each update; attacked as then (PGD-"
                 f"{card.config.get('attack_steps', '?')}, eps rising to {api.eps_label(card.config['eps'])}). "
                 f"{card.images_seen:,} images, {card.wall_seconds / 60:.0f} minutes on {card.device}, seed "
                 f"{card.config.get('seed', '?')}."
             )
+            st.caption(trained)
+            offer(f"{card.name}: while it trained", f"{trained} {source}", lambda: [("", training)], lambda: log)
     with right:
         st.subheader("Class by class")
         branch = api.Branch.ADV
@@ -98,13 +110,19 @@ def one(card: api.ModelCard) -> None:
         if classes.empty:
             st.caption(f"Not measured yet: `python -m engine headline {card.name}`")
         else:
-            st.altair_chart(models.class_chart(classes), alt="Clean and robust accuracy of every class")
+            chart = models.class_chart(classes)
+            st.altair_chart(chart, alt="Clean and robust accuracy of every class")
             counts = " to ".join(f"{n:,}" for n in sorted(set(classes["n"].agg(["min", "max"]))))
-            st.caption(
+            note = (
                 f"Bars: 95 % intervals, {counts} images a class. Expected "
                 f"calibration error on clean images: {calibration(card, branch)} (how far stated confidence and "
                 "accuracy lie apart, 15 bins)."
             )
+            st.caption(note)
+            offer(
+                f"{card.name}: class by class", f"The {models.BRANCHES[branch]} branch. {note} {source}",
+                lambda: [("", chart)], lambda: classes,
+            )  # fmt: skip
     downloads = st.container(horizontal=True)
     folder = api.checkpoint_folder(card.name)
     downloads.download_button(
@@ -136,7 +154,7 @@ def official_line(cards: list[api.ModelCard]) -> pd.DataFrame:
 
 
 def page() -> None:
-    st.title("What was trained, and on what?")
+    place = heading("What was trained, and on what?")
     st.markdown((TEXT / "models.md").read_text())
     cards, problems = cache.cards()
     for problem in problems:
@@ -151,7 +169,9 @@ def page() -> None:
         names = [card.name for card in cards]
         first = names.index(PREFERRED) if PREFERRED in names else 0
         name = st.selectbox("Checkpoint", names, first, key="card", bind="query-params")
-        one(next(card for card in cards if card.name == name))
+        chosen = next(card for card in cards if card.name == name)
+        one(chosen)
+        take_away(place, About("models", [chosen], "Figures as they stand in the checkpoints' cards"))
     st.markdown((TEXT / "data_and_limits.md").read_text())
 
 

@@ -26,9 +26,11 @@ from app.paper.claim import (
     origin,
     plain,
     predictions,
+    settings,
     stale_note,
     try_link,
 )
+from app.takeaway.tray import take_away
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -137,7 +139,7 @@ def page() -> None:
         detail(found, families, claim)
         to_top(claim, key="top")
         return
-    header("Which claims of the paper hold up?")
+    place = header("Which claims of the paper hold up?")
     for problem in found.problems:
         st.caption(f":material/warning: {plain(problem)}")
     if not families:
@@ -145,6 +147,7 @@ def page() -> None:
         return
     st.markdown((TEXT / "paper.md").read_text())
     overview(found, families)
+    take_away(place, settings(families))
     to_top("", key="top")
 
 

@@ -25,12 +25,17 @@ def violations(page: Page) -> list[str]:
     found: list[str] = []
     for _ in range(TRIES):
         wait_idle(page, timeout_seconds=90)
-        found = [
-            f"{rule['id']}: {', '.join(str(node['target']) for node in rule['nodes'][:3])}"
-            for rule in Axe().run(page).response["violations"]
-            if rule["impact"] in ("serious", "critical") and rule["id"] not in STREAMLITS_OWN
-        ]
+        found = findings(page)
         if not found:
             break
         page.wait_for_timeout(1000)
     return found
+
+
+def findings(page: Page) -> list[str]:
+    """The same of a page as it stands, Streamlit's or not."""
+    return [
+        f"{rule['id']}: {', '.join(str(node['target']) for node in rule['nodes'][:3])}"
+        for rule in Axe().run(page).response["violations"]
+        if rule["impact"] in ("serious", "critical") and rule["id"] not in STREAMLITS_OWN
+    ]

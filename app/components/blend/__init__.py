@@ -13,6 +13,7 @@ extrapolation and drawn as such.
 """
 
 import base64
+import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -26,12 +27,12 @@ from streamlit.components.v2 import component
 
 __all__ = [
     "Axis", "BlendPayload", "BlendState", "Curve", "Curves", "Gap", "Images", "Layers", "Predictions", "Start",
-    "blend", "encode", "validated",
+    "blend", "encode", "inlined", "validated",
 ]  # fmt: skip
 
 _HERE = Path(__file__).parent
 # Inline components are one module to Streamlit: the parts share its scope and are joined in this order.
-_PARTS = ("parts.js", "curves.js", "pictures.js", "layers.js", "blend.js")
+_PARTS = ("parts.js", "curves.js", "pictures.js", "layers.js", "taken.js", "blend.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class BlendPayload:
     """All the component shows. `images=None` shows `images_message`; `layers=None` hides the layer bars.
 
     joined: whether the stops are drawn as one curve; locked: why the slider cannot be moved, "" where it can.
+    source: who made this, the last line of the file that a visitor takes away.
     """
 
     stops: Sequence[float]
@@ -139,6 +141,7 @@ class BlendPayload:
     joined: bool = True
     locked: str = ""
     start: Start = field(default_factory=Start)
+    source: str = ""
 
     def __post_init__(self) -> None:
         _check_stops("stops", self.stops)
@@ -180,6 +183,11 @@ def blend(payload: BlendPayload, *, key: str) -> BlendState:
     """Mounts the component and returns the visitor's choice, or the start until there is one."""
     sent = _mount(key=key, data={**_plain(payload), "key": key})
     return replace(validated(sent.get("choice"), payload), painted=bool(sent.get("painted")))
+
+
+def inlined(payload: BlendPayload) -> tuple[str, str, str, str]:
+    """HTML, CSS, JavaScript and payload (JSON) of the component, for a page of its own; its `mount` draws it there."""
+    return _HTML, _CSS, _JS, json.dumps({**_plain(payload), "key": "page"}, ensure_ascii=False)
 
 
 def validated(choice: object, payload: BlendPayload) -> BlendState:
@@ -235,9 +243,6 @@ def _check_length(name: str, values: Sequence[Any], length: int) -> None:
         raise ValueError(f"{name} has {len(values)} entries, expected {length}")
 
 
-_mount = component(
-    "dual_bn_blend",
-    html=(_HERE / "blend.html").read_text(encoding="utf-8"),
-    css=(_HERE / "blend.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / part).read_text(encoding="utf-8") for part in _PARTS),
-)
+_HTML, _CSS = ((_HERE / name).read_text(encoding="utf-8") for name in ("blend.html", "blend.css"))
+_JS = "\n".join((_HERE / part).read_text(encoding="utf-8") for part in _PARTS)
+_mount = component("dual_bn_blend", html=_HTML, css=_CSS, js=_JS)

@@ -1,4 +1,4 @@
-// Part 5 of 5, the entry: one Blend per mounted component. It owns λ; the browser paints every change by itself and
+// Part 6 of 6, the entry: one Blend per mounted component. It owns λ; the browser paints every change by itself and
 // Python hears of a choice only once it is made (pointer up, keys at rest, sweep over).
 
 const SETTLE = { keys: 250, speech: 400 }; // milliseconds
@@ -38,6 +38,7 @@ class Blend {
       this.settle();
     };
     this.input.onkeydown = (event) => this.key(event);
+    for (const kind of ["png", "svg"]) this.part(`take-${kind}`).onclick = () => take(this, kind);
     this.part("play").onclick = () => (this.playing ? this.pause() : this.play());
     this.resize = new ResizeObserver(() => this.relayout());
     this.resize.observe(this.part("chart"));

@@ -1,4 +1,4 @@
-// Part 2 of 5: the two accuracy curves, drawn once per payload or resize; a drag moves the rule, the dots and their labels.
+// Part 2 of 6: the two accuracy curves, drawn once per payload or resize; a drag moves the rule, the dots and their labels.
 
 const MARGIN = { top: 34, right: 20, bottom: 30, left: 60 }; // left and right must match --left and --right in blend.css
 const SERIES = ["clean", "robust"];

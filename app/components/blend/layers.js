@@ -1,4 +1,4 @@
-// Part 4 of 5: per layer one bar up (statistics gap, before a pale bar for the gap of the stored statistics) and one bar down
+// Part 4 of 6: per layer one bar up (statistics gap, before a pale bar for the gap of the stored statistics) and one bar down
 // (affine gap). Each direction has its own scale, fixed over the whole slider, so that a bar that moves means a change.
 
 const NOTHING = 1e-9; // below it a gap is rounding

@@ -1,4 +1,4 @@
-// Part 1 of 5 of one ES module (see __init__.py): small helpers that every part uses.
+// Part 1 of 6 of one ES module (see __init__.py): small helpers that every part uses.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,4 +1,4 @@
-// Part 3 of 5: the strip of test images. All of them are drawn on one sheet once; a drag only moves the sheet behind each
+// Part 3 of 6: the strip of test images. All of them are drawn on one sheet once; a drag only moves the sheet behind each
 // tile and rewrites a few texts. (A canvas a tile would be a layer a tile: 12 ms a frame of sorting the page into layers.)
 
 async function inflate(text) {
