@@ -162,8 +162,8 @@ def page() -> None:
     with left:
         taken = take(way, SIDE)
         st.caption(
-            ":material/lock: Your picture stays in the memory of the computer that runs this app, until newer ones take its "
-            "place. It is written to no disk, shown to nobody else and sent nowhere."
+            ":material/lock: Your picture stays in the memory of the computer that runs this app, until newer ones "
+            "take its place. It is written to no disk, shown to nobody else and sent nowhere."
         )
     with right:
         if taken is None:
