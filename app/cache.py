@@ -95,8 +95,14 @@ def networks_at(_bench: api.Bench, weights_sha256: str, setting: api.NormSetting
 
     InputError where the setting is impossible.
     """
-    view = _bench.view(setting)
+    view = view_at(_bench, weights_sha256, setting)
     return view, api.crafting_network(view)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def view_at(_bench: api.Bench, weights_sha256: str, setting: api.NormSetting) -> nn.Module:  # noqa: ARG001 (a key)
+    """The network at a setting, to judge with; measuring NS anew takes ten times as long as all else."""
+    return _bench.view(setting)
 
 
 @st.cache_resource(show_spinner=False)

@@ -32,6 +32,7 @@ page = st.navigation(
         st.Page(HERE / "screens" / "layers.py", title="Layers", url_path="layers"),
         st.Page(HERE / "screens" / "attack.py", title="Attack", url_path="attack"),
         st.Page(HERE / "screens" / "attribution.py", title="Attribution", url_path="attribution"),
+        st.Page(HERE / "screens" / "image.py", title="Your image", url_path="image"),
         st.Page(HERE / "screens" / "paper.py", title="The paper", url_path="paper"),
         st.Page(HERE / "screens" / "models.py", title="Models and data", url_path="models"),
         st.Page(HERE / "screens" / "words.py", title="Words", url_path="words"),

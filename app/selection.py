@@ -162,3 +162,12 @@ def parse_lam(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value <= 1 else None
+
+
+OWN = "own"
+"""Stands for the stored NS of the very lambda that the AP are at: at 0 and 1 the two branches as they were trained."""
+
+
+def setting_on(line: str, lam: float) -> api.NormSetting:
+    """The setting at lambda on one of `engine.api.LINES`, or on `ap@own`."""
+    return api.NormSetting(lam, api.Stored(lam)) if line == f"ap@{OWN}" else api.LINES[line](lam)

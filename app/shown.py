@@ -23,3 +23,7 @@ class Shown:
     sweep: dict[str, Any]
     problem: str
     notes: tuple[str, ...]
+
+    def image(self, index: int) -> tuple[str, int]:
+        """Which image this is, for keys of results: of which images, and its place there."""
+        return "" if self.bench is None else self.bench.test.checksum, index

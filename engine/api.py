@@ -44,7 +44,7 @@ from engine.attribution import (
 )
 from engine.cards import Crafting, EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
-from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, shapes
+from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, picture, shapes
 from engine.data.base import SPLITS, ImageSet, Progress, Split, checksum
 from engine.evaluation import Bench, Trial, crafting_network, judged, seeded
 from engine.experiments import EXPERIMENTS, Experiment, Family, Finding, families, family_of, load_findings
@@ -276,6 +276,7 @@ __all__ = [
     "parse_fraction",
     "pgd",
     "pick_device",
+    "picture",
     "plan",
     "quick_auto",
     "resized",

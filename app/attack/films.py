@@ -24,6 +24,7 @@ from app.cache import networks_at, quick_results, remember
 from app.charts.pictures import Floats, film_sheet, magnified, pixels, sheet
 from app.components.film import FilmPayload, Pane, data_uri
 from app.jobs import slot
+from app.selection import setting_on
 from app.shown import Shown
 from engine import api
 
@@ -41,7 +42,7 @@ class Side:
 
     @property
     def setting(self) -> api.NormSetting:
-        return api.LINES[self.line](self.lam)
+        return setting_on(self.line, self.lam)
 
     @property
     def network(self) -> api.NormSetting:
@@ -69,7 +70,7 @@ def quick_slot() -> Generator[None]:
 
 def film(shown: Shown, side: Side, attack: Filmed, index: int) -> api.Film:
     """The attack on one image at one setting. InputError where the setting is impossible."""
-    key = (shown.card.weights_sha256, side.network, attack, index, "film")
+    key = (shown.card.weights_sha256, side.network, attack, shown.image(index), "film")
     made: api.Film | None = quick_results().get(key)
     if made is None:
         assert shown.bench is not None
@@ -85,7 +86,7 @@ def film(shown: Shown, side: Side, attack: Filmed, index: int) -> api.Film:
 
 def surface(shown: Shown, side: Side, attack: Filmed, index: int) -> api.Surface:
     """The loss around the image at one setting, along that setting's own attack."""
-    key = (shown.card.weights_sha256, side.network, attack, index, "surface")
+    key = (shown.card.weights_sha256, side.network, attack, shown.image(index), "surface")
     made: api.Surface | None = quick_results().get(key)
     if made is None:
         assert shown.bench is not None
@@ -117,7 +118,7 @@ def frame_names(attack: Filmed) -> list[str]:
 
 def pane(shown: Shown, side: Side, attack: Filmed, index: int) -> Pane:
     """What the film component shows of one side; the same object for the same question, encoded once."""
-    key = (shown.card.weights_sha256, side, attack, index, "pane")
+    key = (shown.card.weights_sha256, side, attack, shown.image(index), "pane")
     made: Pane | None = quick_results().get(key)
     if made is None:
         one = film(shown, side, attack, index)

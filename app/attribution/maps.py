@@ -10,19 +10,21 @@ import numpy.typing as npt
 import torch
 
 from app.cache import networks_at, remember, results
+from app.selection import OWN, setting_on
 from app.shown import Shown
 from engine import api
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 LAMS = (0.0, 0.25, 0.5, 0.75, 1.0)
-OWN = "own"
-"""Stands for the stored NS of the very lambda that the AP are at: at 0 and 1 the two branches as they were trained."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One map: of one test image, attacked there unless `attack` is None, at one setting."""
+    """One map: of one test image, attacked there unless `attack` is None, at one setting.
+
+    images: checksum of the images that it is one of, where they are not the checkpoint's own.
+    """
 
     weights_sha256: str
     setting: api.NormSetting
@@ -30,6 +32,7 @@ class View:
     index: int
     method: api.MethodName
     target: api.TargetName
+    images: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +61,7 @@ class Measure:
 
 def setting(lam: float, held: str) -> api.NormSetting:
     """AP at lambda with the NS that the page's control names."""
-    return api.NormSetting(lam, api.Stored(lam)) if held == OWN else api.LINES[f"ap@{held}"](lam)
+    return setting_on(f"ap@{held}", lam)
 
 
 def missing(views: Sequence[View]) -> bool:

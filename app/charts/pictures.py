@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,3 +48,21 @@ def _png(canvas: npt.NDArray[np.uint8]) -> bytes:
     content = io.BytesIO()
     Image.fromarray(canvas).save(content, "PNG", compress_level=1)
     return content.getvalue()
+
+
+def enlarged(image: npt.NDArray[np.uint8], scale: int) -> bytes:
+    """PNG of bytes (3, h, w), every pixel `scale` wide."""
+    return _png(image.transpose(1, 2, 0).repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def framed(image: npt.NDArray[np.uint8], box: tuple[float, float, float], most: int = 640) -> bytes:
+    """PNG of bytes (h, w, 3), at most `most` wide and high, darkened outside the square `box` (top, left, side)."""
+    small = Image.fromarray(image)
+    small.thumbnail((most, most))
+    canvas = np.array(small)
+    scale = canvas.shape[0] / image.shape[0], canvas.shape[1] / image.shape[1]
+    top, left = (int(start * by) for start, by in zip(box[:2], scale, strict=True))
+    bottom, right = (math.ceil((start + box[2]) * by) for start, by in zip(box[:2], scale, strict=True))
+    dark = canvas // 3
+    dark[top:bottom, left:right] = canvas[top:bottom, left:right]
+    return _png(dark)

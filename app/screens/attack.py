@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import streamlit as st
 
@@ -11,13 +10,12 @@ from app import cache, lecture
 from app.attack import films, looks
 from app.attack.films import Filmed, Side
 from app.attack.strength import FILMED, KINDS, LOSSES, make_attack
-from app.charts import attacks
-from app.components.film import film
+from app.attack.watch import watch
 from app.controls import control_row, eps_control, hideable, line_controls
 from app.selection import DESIGN_NOTES, STALE, stale_values
 from app.shown import Shown
 from app.takeaway.code import film_code
-from app.takeaway.tray import About, heading, offer, take_away
+from app.takeaway.tray import About, heading, take_away
 from engine import api
 
 MOST_STEPS = 50
@@ -86,50 +84,6 @@ def two_sides(slide: str, held: str, design: api.NormDesign) -> tuple[Side, Side
         )  # fmt: skip
         sides.append(Side(round(lam, 2), f"{slide}@{held}", design))
     return sides[0], sides[1]
-
-
-def outcome(one: api.Film, frames: list[str], classes: tuple[str, ...]) -> str:
-    """'fooled from “step 3 of 20” on', and when it was taken for the class aimed at."""
-    when = "never fooled" if one.fooled_at is None else f"fooled from “{frames[one.fooled_at]}” on"
-    said = "wrong before any attack" if one.fooled_at == 0 else when
-    if one.target is None:
-        return said
-    there = "never" if one.reached_at is None else f"from “{frames[one.reached_at]}” on"
-    return f"{said} (taken for {classes[one.target]}: {there})"
-
-
-def watch(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) -> None:
-    """The film, what it shows in one sentence, and its exports."""
-    assert shown.bench is not None
-    film(films.payload(shown, sides, attack, index), key="film")
-    shots = [films.film(shown, side, attack, index) for side in sides]
-    frames, classes = films.frame_names(attack), shown.bench.test.classes
-    said = [f"at {side.name} {outcome(one, frames, classes)}" for side, one in zip(sides, shots, strict=True)]
-    step = f"step {attack.step_size * 255:.2f}/255, " if isinstance(attack, api.PGD) else ""
-    note = (
-        f"The network is {'; '.join(said)}. {attack.label}, {step}seed {api.SEED}; each side is attacked white-box "
-        "through its own network, from the same start; verdicts by the unfolded network. One image, so there is no "
-        f"interval. Change × {films.MAGNIFY} around grey; sign: white up, black down, per colour; "
-        f"frequencies: slow waves in the middle, fast ones at the rim. Weights {shown.card.weights_sha256[:8]}, "
-        f"{shown.bench.test.name} {shown.bench.test.split} image {index}."
-    )
-    st.caption(note)
-    table = partial(films.film_table, shown, sides, attack, index)
-    offer(
-        "The attack, step by step", note,
-        lambda: [
-            ("Margin: above 0 the network is fooled", attacks.film_chart(table(), "margin", "margin")),
-            ("Loss", attacks.film_chart(table(), "loss", "cross-entropy")),
-            *((f"At {side.name}: first frames to last, and × {films.MAGNIFY}", films.still(one))
-              for side, one in zip(sides, shots, strict=True)),
-        ],
-        table,
-    )  # fmt: skip
-    row = st.container(horizontal=True, gap="small")
-    row.download_button(
-        "Frames (GIF)", lambda: films.animation(shots), "attack.gif", "image/gif", on_click="ignore",
-        icon=":material/movie:",
-    )  # fmt: skip
 
 
 def about(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int) -> About:

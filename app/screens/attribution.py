@@ -9,57 +9,21 @@ import streamlit as st
 
 from app import cache, lecture
 from app.attribution import maps, taken
-from app.attribution.maps import LAMS, OWN, Measure, Seen, View
+from app.attribution.maps import LAMS, Measure, View
+from app.attribution.methods import ABOUT, METHODS, NS
+from app.attribution.side_by_side import side_by_side
 from app.cache import remember, results
 from app.charts import attribution
 from app.controls import control_row, eps_control, hideable, model_control
 from app.jobs import working
-from app.selection import DESIGN_NOTES, EPS, HELD
+from app.selection import DESIGN_NOTES, EPS
 from app.shown import Shown
 from app.takeaway.figure import Part
 from app.takeaway.tray import heading, offer, take_away
 from app.words import word
 from engine import api
 
-NS = {**HELD["ap"], "the branch's own": OWN}
-METHODS: dict[str, api.MethodName] = {
-    "gradient": "saliency",
-    "SmoothGrad": "smoothgrad",
-    "integrated gradients": "integrated-gradients",
-    "Grad-CAM": "grad-cam",
-    "occlusion": "occlusion",
-}
-ABOUT: dict[api.MethodName, tuple[str, str]] = {
-    "saliency": (
-        "**Gradient** (saliency): would the class's score rise if this pixel were a little brighter? Green: yes; "
-        "purple: it would fall.",
-        "logits per unit of brightness",
-    ),
-    "smoothgrad": (
-        "**SmoothGrad**: the gradient, averaged over 32 copies of the image with noise of size 0.05, so that what "
-        "holds for one exact image alone cancels out.",
-        "logits per unit of brightness",
-    ),
-    "integrated-gradients": (
-        "**Integrated gradients**: starts from the image's mean colour, with nothing to see, and credits every pixel "
-        "with what it adds to the class's score on the way to the image. All pixels together add up to the whole "
-        "gain.",
-        "logits",
-    ),
-    "grad-cam": (
-        "**Grad-CAM**: which places of the last block's feature map raise the class's score. That map is only a few "
-        "cells wide, so this is the coarsest view.",
-        "logits",
-    ),
-    "occlusion": (
-        "**Occlusion**: a 5 × 5 square of the image's mean colour covers the image place by place; green where the "
-        "class's score drops without what it hides.",
-        "logits lost when covered",
-    ),
-}
-"""Method -> what it shows, in plain words, and the unit of its values."""
 TARGETS: dict[str, api.TargetName] = {"its answer": "answer", "the right class": "label"}
-ENDS = {0.0: ": the clean branch's AP", 1.0: ": the adversarial branch's AP"}
 N_PICK = 200
 COUNTS = (20, 50, 100, 200, 500)
 
@@ -99,62 +63,14 @@ def controls(names: list[str]) -> tuple[str, str, api.MethodName, api.TargetName
     return model, NS[ns], METHODS[method], TARGETS[explain], attack
 
 
-def verdict(one: Seen, classes: tuple[str, ...], label: int) -> str:
-    """'Attacked: says star (99 %), wrong.'"""
-    images = "Clean image" if one.view.attack is None else "Attacked image"
-    right = "right" if one.answer == label else f"but it is {classes[label]}"
-    said = f"{images}: the network says **{classes[one.answer]}** ({100 * one.confidence:.0f}\u00a0%), {right}."
-    return said + ("" if one.explained == one.answer else f" The map is that of {classes[one.explained]}.")
-
-
-def total(one: Seen) -> str:
-    """What integrated gradients add up to."""
-    return f"; all pixels together {one.values.sum():+.1f}" if one.view.method == "integrated-gradients" else ""
-
-
-def side_by_side(shown: Shown, views: list[View], unit: str) -> None:
-    """Image and map, clean above attacked, a column a setting; one legend for all."""
-    assert shown.bench is not None
-    if maps.missing(views):
-        with working("Asking the network ...") as progress:
-            seen = maps.maps(shown, views, progress)
-    else:
-        seen = maps.maps(shown, views, lambda *_: None)
-    index, test = views[0].index, shown.bench.test
-    dark = st.context.theme.type == "dark"
-    shape = maps.mask(shown, index)
-    left, right = st.columns([3, 1], gap="large", vertical_alignment="bottom")
-    shared = right.segmented_control(
-        "Colour scale", ["shared", "each its own"], default="shared", key="scale", required=True, bind="query-params",
-        help="Shared: the same colour is the same value in all four maps. Robust networks have small gradients, so "
-        "their maps can look pale; with its own scale each map fills the colours.",
-    ) == "shared"  # fmt: skip
-    limits = maps.limits(seen, shared)
-    ends = f"to ±{limits[0]:.2g} {unit}" if shared else "as far as stands below each map"
-    left.image(
-        attribution.legend(dark), width="stretch", alt="Colours of the maps, from purple over pale to green",
-        caption=f"← purple: against the class · middle: no matter · green: for it →, {ends}",
-    )  # fmt: skip
-    for start, column in zip((0, 2), st.columns(2, gap="large"), strict=True):
-        lam = views[start].setting.affine
-        column.markdown(f"#### λ = {lam:g}" + ENDS.get(lam, ""))
-        for one, limit in zip(seen[start : start + 2], limits[start : start + 2], strict=True):
-            column.markdown(verdict(one, test.classes, int(test.labels[index])))
-            column.image(
-                attribution.picture(one.image, one.values, limit, dark, shape), width="stretch",
-                alt=f"The image and, beside it, which pixels speak for {test.classes[one.explained]} and which against",
-                caption=f"Full colour at ±{limit:.2g} {unit}{total(one)}.",
-            )  # fmt: skip
-    attack = views[1].attack
-    assert attack is not None
-    outline = " The line is the shape's true outline." if shape is not None else ""
-    source = (
-        f"Image on the left, map on the right.{outline} Strongest 1 % of pixels cut off at full colour. Attacked: "
-        f"{attack.label}, step {attack.step_size * 255:.2f}/255, seed {api.SEED}, white-box at each λ. Weights "
-        f"{shown.card.weights_sha256[:8]}, {test.name} {test.split} image {index}; captum 0.9."
-    )
-    st.caption(source)
-    taken.offer_maps(seen, limits, shape, f"Green speaks for the class, purple against it, {ends}. {source}")
+def points(interval: api.Interval) -> str:
+    """'rises by 19.1 points (16.6 to 21.8)', or that it cannot be told."""
+    values = [100 * value for value in (interval.value, interval.low, interval.high)]
+    if interval.low <= 0 <= interval.high:
+        return f"changes by {values[0]:+.1f} points ({values[1]:+.1f} to {values[2]:+.1f}), which may be chance"
+    verb, sign = ("rises", 1) if values[0] > 0 else ("falls", -1)
+    low, high = sorted(sign * value for value in values[1:])
+    return f"{verb} by {abs(values[0]):.1f} points ({low:.1f} to {high:.1f})"
 
 
 def findings(found: list[api.Shares]) -> None:

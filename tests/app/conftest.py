@@ -118,3 +118,4 @@ def forget_computed() -> None:
     cache.results().clear()
     cache.quick_results().clear()
     cache.networks_at.clear()
+    cache.view_at.clear()
