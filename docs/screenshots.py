@@ -17,6 +17,7 @@ from tests.browser.server import serve  # noqa: E402
 SIZES = {"desktop": (1366, 3100), "phone": (390, 5600)}
 PAGES = {
     "explore": "/?lam=0.7",
+    "tour": "/tour?step=5",
     "layers": "/layers?hold=true",
     "attack": "/attack",
     "attribution": "/attribution",
