@@ -75,13 +75,12 @@ class PreActBlock(nn.Module):
         super().__init__()
         self.bn1, self.relu1, self.conv1 = nn.BatchNorm2d(n_in), nn.ReLU(), conv(n_in, n_out, 3, stride)
         self.bn2, self.relu2, self.conv2 = nn.BatchNorm2d(n_out), nn.ReLU(), conv(n_out, n_out, 3)
-        plain = stride == 1 and n_in == n_out
-        self.shortcut = nn.Sequential() if plain else conv(n_in, n_out, 1, stride)
+        self.shortcut = None if stride == 1 and n_in == n_out else conv(n_in, n_out, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         pre = self.relu1(self.bn1(x))
         y = self.conv2(self.relu2(self.bn2(self.conv1(pre))))
-        return y + self.shortcut(pre)
+        return y + (x if self.shortcut is None else self.shortcut(pre))
 
 
 def _stages(
