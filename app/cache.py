@@ -42,7 +42,8 @@ def shown(checkpoint: str, weights_sha256: str) -> Shown:
         raise api.InputError(f"{checkpoint} was replaced a moment ago; reload the page.")
     bench, problem = None, ""
     try:
-        bench, _ = api.open_bench(checkpoint, device, n=N_IMAGES, allow_unofficial=UNOFFICIAL in os.environ)
+        unofficial = UNOFFICIAL in os.environ
+        bench, _ = api.open_bench(checkpoint, device, n=N_IMAGES, at_most=True, allow_unofficial=unofficial)
     except api.InputError as error:
         problem = str(error)
     sets = () if bench is None else (bench.test, bench.calibration)

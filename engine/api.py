@@ -46,7 +46,7 @@ from engine.cards import Crafting, EvalRecord, ModelCard
 from engine.checkpoint import find_checkpoints, load_card, load_checkpoint
 from engine.data import DATASETS, N_CALIBRATION, calibration_split, cifar, evaluation_split, load_data, picture, shapes
 from engine.data.base import SPLITS, ImageSet, Progress, Split, checksum
-from engine.evaluation import Bench, Trial, crafting_network, judged, seeded
+from engine.evaluation import Bench, Trial, crafting_network, judged, pick_device, seeded
 from engine.experiments import EXPERIMENTS, Experiment, Family, Finding, families, family_of, load_findings
 from engine.experiments.intervals import Estimate, difference, paired
 from engine.features import (
@@ -60,6 +60,7 @@ from engine.features import (
     wasserstein1,
 )
 from engine.gaps import Track, load_tracks
+from engine.models import register
 from engine.norm import at, dual_layers
 from engine.strip import Strip, load_strips, make_strip
 from engine.suspicion import Flag, suspicions
@@ -108,18 +109,6 @@ SEED = 0
 """Seed of the shipped sweeps and headline figures."""
 
 
-def pick_device(name: str) -> torch.device:
-    """auto: CUDA, else Apple's MPS, else the CPU. InputError where a named device is not here."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise InputError(f"The device {name!r} is not available here; use --device cpu.") from None
-    return device
-
-
 def checkpoint_folder(name: str, root: Path = CHECKPOINTS) -> Path:
     """The folder of a checkpoint. InputError lists what there is for a name that is not there."""
     folder = root / name
@@ -150,17 +139,23 @@ def open_bench(
     n: int | None = None,
     data_dir: Path | None = None,
     allow_unofficial: bool = False,
+    at_most: bool = False,
     root: Path = CHECKPOINTS,
 ) -> tuple[Bench, ModelCard]:
-    """A checkpoint on the images it is judged on (by default its own held-out split, the first n images)."""
+    """A checkpoint on the images it is judged on (by default its own held-out split, the first n images).
+
+    at_most: fewer than n will do. A path to images that only the card names is not followed out of the data folder.
+    """
     model, card = load_checkpoint(checkpoint_folder(name, root), device)
-    data = data or str(card.data["name"])
-    where: dict[str, Any] = {"data_dir": data_dir, "allow_unofficial": allow_unofficial}
-    test = load_data(data, split or evaluation_split(data), n, **where)
+    where: dict[str, Any] = {"data_dir": data_dir, "allow_unofficial": allow_unofficial, "classes": card.classes}
+    where["from_card"], data = data is None, data or str(card.data["name"])
+    if not data:
+        raise InputError(f"The card of {name} names no images; add --data cifar10, or the path of your own.")
+    test = load_data(data, split or evaluation_split(data), n, at_most=at_most, **where)
     if test.classes != card.classes:
         raise InputError(f"{name} tells {card.classes[0]}, {card.classes[1]} ... apart; {data} has other classes.")
     try:
-        calibration = load_data(data, calibration_split(data), N_CALIBRATION, **where)
+        calibration = load_data(data, calibration_split(data), N_CALIBRATION, at_most=True, **where)
     except InputError:  # NS can then not be re-estimated, and asking for it says so
         calibration = None
     return Bench(model, test, calibration), card
@@ -240,6 +235,7 @@ __all__ = [
     "attribute",
     "bootstrap",
     "branch_setting",
+    "calibration_split",
     "canonical",
     "checkpoint_folder",
     "checksum",
@@ -279,6 +275,7 @@ __all__ = [
     "picture",
     "plan",
     "quick_auto",
+    "register",
     "resized",
     "run_sweep",
     "same_line",

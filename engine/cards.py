@@ -154,6 +154,8 @@ class ModelCard:
     def learned_from(self) -> str:
         """What the training loss saw, for people; '–' where the card does not say."""
         config = self.config
+        if "converted" in config:
+            return "not known"
         if config.get("loss") == "trades":
             return f"TRADES, beta {config.get('beta', 6):g}"
         alpha = config.get("alpha")
@@ -161,6 +163,19 @@ class ModelCard:
         if config.get("only"):
             return f"{kind}: AP alone, from {config.get('warm_start')}"
         return kind + (", clean statistics for both" if config.get("batch") == "crossed" else "")
+
+    @property
+    def origin(self) -> str:
+        """Where a converted network came from and what was made of it, in sentences for people; '' for all others."""
+        made = self.config.get("converted")
+        if not isinstance(made, dict):
+            return ""
+        plain = (made.get("mean"), made.get("std")) == ([0.0] * 3, [1.0] * 3)
+        enters = "as it is, in [0, 1]" if plain else f"as (image - {made.get('mean')}) / {made.get('std')}"
+        return (
+            f"Converted from {made.get('file')} (SHA-256 {str(made.get('sha256'))[:8]}): {made.get('branches')}. "
+            f"An image enters {enters}. {self.data.get('note', '')}"
+        )
 
     def as_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -29,6 +29,18 @@ from engine.values import InputError, NormSetting, Reestimated, Stored, ThreatMo
 CPU_CHUNK, GPU_CHUNK, CALIBRATION_BATCH = 64, 1024, 128
 
 
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA, else Apple's MPS, else the CPU. InputError where a named device is not here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"The device {name!r} is not available here; use --device cpu.") from None
+    return device
+
+
 def chunk_size(device: torch.device) -> int:
     """Images a batch: on a CPU larger batches fall out of the cache (2 to 3 times slower at 512)."""
     return CPU_CHUNK if device.type == "cpu" else GPU_CHUNK

@@ -25,7 +25,7 @@ LAYERS = (
         *("checkpoint", "evaluation", "sweep", "headline", "strip", "gaps", "watch", "suspicion"),
         *("attribution", "explain", "sources"),
     ),
-    ("training", "experiments"),
+    ("training", "experiments", "convert"),
     ("api", "cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

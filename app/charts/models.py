@@ -38,6 +38,7 @@ def branch_rows(cards: Iterable[api.ModelCard]) -> pd.DataFrame:
     """One row a checkpoint and branch that has both figures; accuracies and interval ends in percent."""
     rows: list[dict[str, object]] = []
     for card in cards:
+        known = not card.origin
         alone = card.norm_design.share_statistics and card.norm_design.share_parameters
         for branch, name in BRANCHES.items():
             of = {r.attack is not None: r for r in card.records if r.setting == api.branch_setting(branch)}
@@ -53,8 +54,8 @@ def branch_rows(cards: Iterable[api.ModelCard]) -> pd.DataFrame:
             rows.append(row | {
                 "design": card.norm_design.label, "learned_from": card.learned_from,
                 "eps": api.eps_label(card.config["eps"]), "attack": attack.label if attack else "", "n": of[True].n,
-                "data": card.data["name"], "network": card.architecture, "images_seen": card.images_seen,
-                "minutes": card.wall_seconds / 60,
+                "data": card.data["name"], "network": card.architecture,
+                "images_seen": card.images_seen if known else None, "minutes": card.wall_seconds / 60 if known else None,
             })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,12 @@ def overview(cards: list[api.ModelCard]) -> None:
     rows = models.branch_rows(cards)
     if rows.empty:
         return
-    names = [name for name in NAMES if name in set(rows["data"])]
+    names = sorted(set(rows["data"]), key=lambda name: ([*NAMES, name].index(name), name))
     chosen = names[0]
     if len(names) > 1:
         chosen = st.segmented_control(
-            "Images", names, default=names[0], key="data", format_func=NAMES.__getitem__, required=True,
-            bind="query-params",
+            "Images", names, default=names[0], key="data", format_func=lambda name: NAMES.get(name, name or "none"),
+            required=True, bind="query-params",
         )  # fmt: skip
     rows = rows.loc[rows["data"] == chosen]
     published = chosen == "cifar10" and st.toggle("Published results", key="published", bind="query-params")
@@ -71,6 +72,11 @@ def overview(cards: list[api.ModelCard]) -> None:
     )  # fmt: skip
 
 
+def escaped(text: str) -> str:
+    """Text that may hold a file's name, as Markdown that shows it letter by letter."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~$:])", r"\\\1", text)
+
+
 def calibration(card: api.ModelCard, branch: api.Branch) -> str:
     """'2.1 points', or a dash."""
     found = [b.ece for b in card.breakdowns if b.setting == api.branch_setting(branch) and b.ece is not None]
@@ -80,6 +86,8 @@ def calibration(card: api.ModelCard, branch: api.Branch) -> str:
 def one(card: api.ModelCard) -> None:
     """How one checkpoint was made and where it fails; its command, weights and card."""
     st.code(card.command, language=None)
+    if card.origin:
+        st.markdown(f":material/input: {escaped(card.origin)}")
     source = f"weights {card.weights_sha256[:8]} · {card.command}"
     left, right = st.columns(2, gap="large")
     with left:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import api
-from engine.cli import attribute, data, evaluate, headline, models, paper, train
+from engine.cli import attribute, convert, data, evaluate, headline, models, paper, train
 
 ATTACKS = ("none", "fgsm", "pgd", "apgd", "fab", "square", "auto", "quick")
 
@@ -20,8 +20,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _add(commands, "list", models.run_list, "checkpoints with design, data, clean and robust accuracy")
     _add(commands, "show", models.run_show, "one card, whole").add_argument("name")
     _data(_group(commands, "data", "image sets: what is here, download, check"))
+    convert.add_arguments(_add(commands, "convert", convert.run, "a checkpoint from weights of your own"))
     train_parser = _add(commands, "train", train.run, "train a checkpoint from a TOML configuration")
     train_parser.add_argument("config", type=Path)
+    train_parser.add_argument(
+        "--warm-start", metavar="NAME", help="go on from this checkpoint, on its data, not the recipe's"
+    )
+    train_parser.add_argument(
+        "--name", dest="called", help="with --warm-start: the new one's name; default: NAME-tuned"
+    )
     train_parser.add_argument("--resume", action="store_true", help="go on from an interrupted run")
     train_parser.add_argument("--n-headline", type=int, default=2000, help="images behind the card's accuracies")
     _threads(train_parser)
@@ -64,7 +71,7 @@ def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], None], te
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--device", default="cpu" if name in ("list", "show") else "auto", help="auto, cpu, cuda ...")
     parser.add_argument("--root", type=Path, default=api.CHECKPOINTS, help="folder of the checkpoints")
-    parser.add_argument("--data", choices=api.DATASETS, help="default: the checkpoint's own")
+    parser.add_argument("--data", help="shapes, cifar10, or a folder or .npz of yours; default: the checkpoint's own")
     parser.add_argument("--split", choices=api.SPLITS, help="default: the held-out images")
     parser.add_argument("--data-dir", type=Path, help="where CIFAR-10 lies")
     parser.add_argument("--unofficial", action="store_true", help="accept files that are not the published ones")

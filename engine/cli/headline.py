@@ -19,12 +19,12 @@ from engine.headline import auto_record, headline
 def measured(card: api.ModelCard, device: torch.device, arguments: argparse.Namespace, n: int) -> api.ModelCard:
     """The card with its figures on the first n held-out images and, for CIFAR-10, on the official test images here."""
     where: dict[str, Any] = {"data_dir": arguments.data_dir, "allow_unofficial": arguments.unofficial}
-    bench, _ = api.open_bench(card.name, device, n=n, root=arguments.root, **where)
+    bench, _ = api.open_bench(card.name, device, data=arguments.data, n=n, root=arguments.root, **where)
     eps, design = float(card.config["eps"]), card.norm_design
     with progress(f"headline {card.name}") as callback:
         records, breakdowns = headline(bench, design, eps, n, callback)
     card = replace(card, records=records, breakdowns=breakdowns, evaluation=described(bench.test))
-    if card.data["name"] != "cifar10":
+    if bench.test.name != "cifar10":
         return card
     try:
         test = api.load_data("cifar10", "test", **where)
@@ -40,7 +40,7 @@ def with_auto(
 ) -> api.ModelCard:
     """The card with AutoAttack's standard version on its adversarial branch, all else as it was; resumes."""
     where: dict[str, Any] = {"data_dir": arguments.data_dir, "allow_unofficial": arguments.unofficial}
-    bench, _ = api.open_bench(card.name, device, n=n, root=arguments.root, **where)
+    bench, _ = api.open_bench(card.name, device, data=arguments.data, n=n, root=arguments.root, **where)
     path = folder / ".auto.jsonl"
     with progress(f"AutoAttack {card.name}") as callback:
         head = api.header(card, bench.test, api.SEED)

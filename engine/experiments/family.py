@@ -20,6 +20,7 @@ from torch import Tensor
 
 from engine.attacks import Attack
 from engine.cards import EvalRecord, ModelCard
+from engine.data import DATASETS
 from engine.data.base import ImageSet, Progress, checksum
 from engine.evaluation import Bench, Trial
 from engine.sources import Sample, Source, take_sample
@@ -46,7 +47,8 @@ def role_of(card: ModelCard) -> str:
         (alpha == 1, "standard"),
     ]
     if config.get("only"):
-        kinds.insert(0, (True, "ap-tuned" if card.norm_design.share_statistics else "ap-ns-tuned"))
+        tuned = "ap-tuned" if card.norm_design.share_statistics else "ap-ns-tuned"
+        kinds.insert(0, (True, tuned if alpha == 1 else f"adv-{tuned}" if alpha == 0 else f"hybrid-{tuned}"))
     role = next((name for yes, name in kinds if yes), card.design)
     eps = "" if abs(config["eps"] - MAIN_EPS) < 1e-9 or role == "standard" else f"@{eps_label(config['eps'])}"
     return role + eps + (f"#{config['seed']}" if config.get("seed") else "")
@@ -179,9 +181,16 @@ def branches(card: ModelCard) -> tuple[tuple[str, NormSetting], ...]:
 
 
 def families(cards: Iterable[ModelCard], open_member: Opener, root: Path) -> dict[str, Family]:
-    """Families by name; of two checkpoints in the same role the first by name is taken."""
+    """Families by name; of two checkpoints in the same role the first by name is taken.
+
+    Left out: converted networks and what goes on from them, whose training no role can name, and images of one's own.
+    """
     found: dict[str, Family] = {}
-    for card in sorted(cards, key=lambda card: card.name):
+    cards = sorted(cards, key=lambda card: card.name)
+    foreign = {card.name for card in cards if "converted" in card.config}
+    for card in cards:
+        if card.data["name"] not in DATASETS or {card.name, card.config.get("warm_start")} & foreign:
+            continue
         family = found.setdefault(family_of(card), Family(family_of(card), {}, open_member, root))
         family.members.setdefault(role_of(card), card)
     return dict(sorted(found.items(), key=lambda item: (item[0] != "shapes", item[0])))

@@ -7,6 +7,7 @@ Usage::
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
@@ -32,11 +33,13 @@ class TrainConfig:
     step_size = step_ratio * eps at every moment.
 
     only "affine" trains the AP that the loss reaches and nothing else, from the checkpoint `warm_start` (where that has
-    a single BN it is doubled); a branch's own NS follow its images, shared NS stay as they are for the other's sake.
+    a single BN it is doubled): at alpha 1 the clean branch's on clean images, at alpha 0 the adversarial branch's on
+    images attacked through it, and the other branch stays as it was bit by bit. A branch's own NS follow its images,
+    shared NS stay as they are for the other's sake. data: a built-in set, or the path of your own.
     """
 
     name: str
-    data: Literal["shapes", "cifar10"]
+    data: str
     split: str
     n_train: int
     architecture: str
@@ -75,7 +78,7 @@ class TrainConfig:
             (self.split not in ("train", "train-40k"), "split must be train or train-40k, the others are for judging"),
             (self.architecture not in ARCHITECTURES, f"architecture must be one of {', '.join(ARCHITECTURES)}"),
             (self.design not in DESIGNS, f"design must be one of {', '.join(DESIGNS)}"),
-            (self.data not in ("shapes", "cifar10"), "data must be shapes or cifar10"),
+            (not self.data, "data must be shapes, cifar10 or the path of your own images"),
             (self.batch not in ("separate", "joint", "crossed"), "batch must be separate, joint or crossed"),
             (self.loss not in ("hybrid", "trades"), "loss must be hybrid or trades"),
             (self.schedule not in ("one-cycle", "cosine"), "schedule must be one-cycle or cosine"),
@@ -98,6 +101,10 @@ class TrainConfig:
                 "with one loss only the single design makes sense",
             ),
             (self.only not in ("", "affine"), "only must be affine or be left out"),
+            (
+                bool(self.only) and self.design in ("single", "dual-ns", "dual-linear"),
+                "training one branch's AP only needs a design that has two (dual-ap or dual-bn)",
+            ),
             (bool(self.only) and not self.warm_start, "training the AP only needs a trained network (warm_start)"),
         ]
         for wrong, sentence in problems:
@@ -134,6 +141,11 @@ def load_config(path: Path) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}.") from None
     return config_from(values, str(path))
+
+
+def as_toml(config: TrainConfig) -> str:
+    """The configuration as a file that `load_config` reads back to the same value."""
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in config.as_json().items())
 
 
 def config_from(values: dict[str, Any], where: str) -> TrainConfig:

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import cache
 from app.charts.models import ANCHORS, branch_rows, class_rows, label_places, pareto_front, scatter
 from engine import api
 from engine.cards import Breakdown
 from engine.checkpoint import save_card
+from engine.convert import convert
 from tests.app.conftest import Explorer, run
 from tests.app.world import MAIN, drop_field, headline, write_swept
+from tests.convert.public import public, request, write
 from tests.support import write_checkpoint
 
 Use = Callable[[Path], None]
@@ -114,6 +118,32 @@ def test_a_card_can_be_chosen_read_whole_and_taken_away(explorer: Explorer) -> N
         assert at.code[0].value == card.command
         assert json.loads(at.json[0].value) == json.loads(json.dumps(card.as_json()))
         assert len(at.get("download_button")) == 2
+
+
+def test_a_converted_network_says_where_it_came_from_and_claims_no_training(
+    explorer: Explorer, use_checkpoints: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged on images of one's own, outside of the data folder at first: the pages open and say why nothing is live."""
+    np.savez(tmp_path / "own.npz", images=np.zeros((60, 32, 32, 3), np.uint8), labels=np.arange(60) % 10)
+    file = write(tmp_path / "my_*net*.safetensors", public().state_dict())
+    root, own = tmp_path / "root", str(tmp_path / "own.npz")
+    card = convert(file, root, request(data=own))
+    save_card(root / "mine", replace(card, records=headline()))
+    use_checkpoints(root)
+    at = models(explorer)
+    rows = branch_rows(api.list_cards()[0])
+    assert rows[["images_seen", "minutes"]].isna().all(axis=None)
+    assert at.dataframe[0].value["learned_from"].tolist() == ["not known", "not known"]
+    said = next(m.value for m in at.markdown if m.value.startswith(":material/input:")).replace("\\", "")
+    assert card.origin in said
+    assert "my_*net*.safetensors" in said
+    monkeypatch.setenv("DUAL_BN_DATA", str(tmp_path / "elsewhere"))
+    assert "not in the data folder" in cache.shown("mine", card.weights_sha256).problem
+    cache.shown.clear()
+    monkeypatch.setenv("DUAL_BN_DATA", str(tmp_path))
+    bench = cache.shown("mine", card.weights_sha256).bench
+    assert bench is not None
+    assert (bench.test.name, len(bench.test)) == (own, 12)
 
 
 def test_a_damaged_log_is_left_out(explorer: Explorer, use_checkpoints: Use, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ SHIPPED = sorted(Path(__file__).parents[2].glob("checkpoints/*/train.toml"))
         ({"architecture": "vgg"}, "architecture must be one of resnet14-s2"),
         ({"design": "triple"}, "design must be one of single"),
         ({"design": ["single"]}, "design cannot be"),
-        ({"data": "mnist"}, "data must be shapes or cifar10"),
+        ({"data": ""}, "data must be shapes, cifar10 or the path of your own images"),
         ({"split": "test"}, "split must be train or train-40k"),
         ({"split": "held-out"}, "split must be train or train-40k"),
         ({"batch": "both"}, "batch must be separate, joint or crossed"),
