@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import api
-from engine.cli import attribute, data, evaluate, headline, models, paper, train
+from engine.cli import attribute, data, evaluate, headline, models, paper, store, train
 
 ATTACKS = ("none", "fgsm", "pgd", "apgd", "fab", "square", "auto", "quick")
 
@@ -20,6 +20,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _add(commands, "list", models.run_list, "checkpoints with design, data, clean and robust accuracy")
     _add(commands, "show", models.run_show, "one card, whole").add_argument("name")
     _data(_group(commands, "data", "image sets: what is here, download, check"))
+    _store(_group(commands, "store", "results the app computed and kept: list, verify, clear"))
     train_parser = _add(commands, "train", train.run, "train a checkpoint from a TOML configuration")
     train_parser.add_argument("config", type=Path)
     train_parser.add_argument("--resume", action="store_true", help="go on from an interrupted run")
@@ -80,6 +81,12 @@ def _data(commands: Any) -> None:
         "name", choices=["cifar10"]
     )
     _add(commands, "check", data.run_check, "what a folder or archive holds").add_argument("path", type=Path)
+
+
+def _store(commands: Any) -> None:
+    _add(commands, "list", store.run_list, "every result, the newest use first")
+    _add(commands, "verify", store.run_verify, "compare every result with its checksum and drop what is damaged")
+    _add(commands, "clear", store.run_clear, "drop every result; all can be computed again")
 
 
 def _attack(parser: argparse.ArgumentParser) -> None:
