@@ -19,7 +19,7 @@ MAX_LINES = 300
 LAYERS = (
     ("values",),
     ("files",),
-    ("store",),
+    ("store", "memory"),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
     (

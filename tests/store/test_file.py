@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +171,13 @@ def test_processes_that_find_the_same_damage_replace_the_file_once(path: Path) -
     assert path.with_suffix(".damaged").read_text() == "damaged"
 
 
+def test_a_file_that_another_process_replaced_already_is_left_alone(path: Path) -> None:
+    store = filled(path, 2)
+    store._set_aside()
+    assert store.verify() == (2, 0)
+    assert not path.with_suffix(".damaged").exists()
+
+
 def test_threads_share_it(path: Path) -> None:
     def work(part: int) -> list[bytes | None]:
         store = Store(path)
@@ -239,10 +245,9 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DUAL_BN_STORE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    return
 
 
 @pytest.mark.usefixtures("_environment")
