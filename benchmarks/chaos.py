@@ -39,7 +39,7 @@ from tests.store.support import content, key
 from tests.support import linear_bench
 from tests.training.support import config, trained
 
-Confirm = Callable[[int], None]
+Confirm = Callable[[int], object]
 FORK = multiprocessing.get_context("fork")
 """Processes begin with torch loaded: a hundred starts would else take longer than all the work."""
 
@@ -155,7 +155,7 @@ def begun(kind: Kind, folder: Path) -> tuple[BaseProcess, int]:
     def work() -> None:
         os.close(reading)
         torch.set_num_threads(1)
-        kind.work(folder, lambda done: os.write(writing, struct.pack("q", done)) and None)
+        kind.work(folder, lambda done: os.write(writing, struct.pack("q", done)))
 
     process = FORK.Process(target=work)
     process.start()

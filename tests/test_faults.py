@@ -52,7 +52,8 @@ def full_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def run(*command: object) -> tuple[int, str, str]:
         code = main([*map(str, command), "--device", "cpu"])
-        return code, *capsys.readouterr()
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 
