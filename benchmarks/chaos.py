@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from engine.attacks import PGD
 from engine.data import download
@@ -82,7 +83,11 @@ def training(folder: Path, confirm: Confirm) -> None:
     steps = iter(range(10**9))
     path = folder / "state.safetensors"
     first = load_state(path, TRAINING.as_json())[0] if path.exists() else 0
-    model, rows = trained(TRAINING, path, after_step=lambda _: confirm(first + next(steps)))
+
+    def step(_: nn.Module) -> None:
+        confirm(first + next(steps))
+
+    model, rows = trained(TRAINING, path, after_step=step)
     digest = hashlib.sha256(str([(row.epoch, row.loss) for row in rows]).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
