@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app check format test slow bench models paper readme screenshots container-lint
+.PHONY: help setup app check format test slow bench chaos models paper readme screenshots container-lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ bench: ## the speed of PGD and AutoAttack on this machine, beside other librarie
 	$(PYTHON) -m benchmarks.attacks
 	$(PYTHON) -m benchmarks.ceiling
 	$(PYTHON) -m benchmarks.auto
+
+chaos: ## kill -9 at 100 random moments in a sweep, a training, the store and a download (ARGS="--kills 20")
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.chaos $(ARGS)
 
 models: ## train and sweep the built-in checkpoints where that is not done yet (hours; resumable)
 	sh runs/queue.sh

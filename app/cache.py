@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +19,7 @@ from app.charts import layers, plane
 from app.charts.findings import panels
 from app.components.blend import BlendPayload, Start
 from app.explore.payload import Sources, build
+from app.forms import Form
 from app.selection import Selection
 from app.shown import Shown
 from engine import api
@@ -140,6 +143,57 @@ def kept(key: Any, make: Callable[[], Result], where: dict[Any, Any] | None = No
         found = make()
         remember(key, found, where)
     return found
+
+
+class Question(Protocol):
+    """A frozen value that names all a result depends on, but for the images, the seed and the code."""
+
+    @property
+    def weights_sha256(self) -> str: ...
+
+
+def recall(question: Question, bench: api.Bench | None, n: int, form: Form[Result]) -> Result | None:
+    """What was computed before, for a visitor or by another process that shares the store; n: on how many images."""
+    found: Result | None = results().get(question)
+    if found is not None or bench is None:
+        return found
+    try:
+        store = api.store.default_store()
+        found = store and store.get(_store_key(question, bench, n, form), form.decode)
+    except api.InputError as error:
+        _note(str(error))
+    if found is not None:
+        remember(question, found)
+    return found
+
+
+def keep(question: Question, value: Result, bench: api.Bench, n: int, form: Form[Result]) -> None:
+    """Keeps what took over a second for other visitors and, where the store can be written, for later processes."""
+    remember(question, value)
+    try:
+        if store := api.store.default_store():
+            store.put(_store_key(question, bench, n, form), form.encode(value))
+    except api.InputError as error:
+        _note(str(error))
+
+
+def _store_key(question: Question, bench: api.Bench, n: int, form: Form[Any]) -> api.store.StoreKey:
+    sets = (bench.test, bench.calibration)
+    return api.store.StoreKey(
+        kind=form.kind,
+        weights_sha256=question.weights_sha256,
+        data_sha256=" ".join(images.checksum for images in sets if images is not None),
+        n=n,
+        seed=api.SEED,
+        question=api.store.as_question(question),
+        version=api.store.code_version(Path(__file__).parent),
+    )
+
+
+@functools.cache
+def _note(sentence: str) -> None:
+    """Once in the log, however many visitors it concerns."""
+    logging.getLogger(__name__).warning(sentence)
 
 
 def payload(shown_: Shown, selection: Selection, found: Sources, start: Start, message: str) -> BlendPayload:

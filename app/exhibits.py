@@ -9,7 +9,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.attack.strength import Asked, Progress
-from app.cache import remember, results
+from app.cache import keep, recall
+from app.forms import TABLE
 from app.jobs import working
 from app.shown import Shown
 from engine import api
@@ -20,7 +21,7 @@ Compute = Callable[[api.Bench, Asked, Progress], pd.DataFrame]
 def rows_of(shown: Shown, wanted: Sequence[Asked], compute: Compute, n: int) -> pd.DataFrame | None:
     """The rows of all that is there, and for the rest a button, progress, and a way out."""
     assert shown.bench is not None
-    there: dict[Asked, pd.DataFrame | None] = {asked: results().get(asked) for asked in wanted}
+    there: dict[Asked, pd.DataFrame | None] = {asked: recall(asked, shown.bench, n, TABLE) for asked in wanted}
     missing = [asked for asked, rows in there.items() if rows is None]
     kind = wanted[0].kind
     if missing and st.button(f"Compute on {n} images", key=f"go_{kind}", icon=":material/play_arrow:"):
@@ -29,8 +30,8 @@ def rows_of(shown: Shown, wanted: Sequence[Asked], compute: Compute, n: int) -> 
             text = asked.attack.label + (f" ({number} of {len(missing)})" if len(missing) > 1 else "")
             with working(f"{text} ...") as progress:
                 # A visitor who asked for the same may have held the slot until now.
-                if results().get(asked) is None:
-                    remember(asked, compute(shown.bench, asked, progress))
+                if recall(asked, shown.bench, n, TABLE) is None:
+                    keep(asked, compute(shown.bench, asked, progress), shown.bench, n, TABLE)
         st.rerun()
     found = [rows for rows in there.values() if rows is not None]
     return pd.concat(found, ignore_index=True) if found else None

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from engine import __version__
+from engine import __version__, store
 from engine.attacks import (
     APGD,
     FAB,
@@ -283,6 +283,7 @@ __all__ = [
     "shapes",
     "shares",
     "spectrum",
+    "store",
     "statistics_gaps",
     "stored_gaps",
     "strip_key",

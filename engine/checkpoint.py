@@ -83,6 +83,18 @@ def load_card(folder: Path) -> ModelCard:
     return ModelCard.from_json(value, str(path))
 
 
+def read_weights(folder: Path, card: ModelCard) -> bytes:
+    """The weights' file. InputError where it cannot be read or is not the one that the card describes."""
+    path = folder / WEIGHTS
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from None
+    if sha256(content) != card.weights_sha256:
+        raise InputError(f"{path} is not the file its card describes (SHA-256 differs); restore both.")
+    return content
+
+
 def load_checkpoint(folder: Path, device: torch.device) -> tuple[nn.Module, ModelCard]:
     """The dual network in eval mode without parameter gradients, and its card.
 
@@ -92,13 +104,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[nn.Module, Mode
     card = load_card(folder)
     path = folder / WEIGHTS
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from None
-    if sha256(content) != card.weights_sha256:
-        raise InputError(f"{path} is not the file its card describes (SHA-256 differs); restore both.")
-    try:
-        tensors = deserialise(content)
+        tensors = deserialise(read_weights(folder, card))
     except SafetensorError as error:
         raise InputError(f"{path} is not a valid safetensors file ({error}).") from None
     with torch.device("meta"):  # where initialisation draws nothing from the process's random state

@@ -22,6 +22,7 @@ from engine.attacks import APGD, PGD, Attack, LogitsFn
 from engine.attacks.half import half, half_first
 from engine.cards import Crafting, EvalRecord
 from engine.data.base import ImageSet, Progress
+from engine.memory import Room, in_pieces
 from engine.norm import at, channels_last, fold
 from engine.norm.reestimate import reestimate
 from engine.values import InputError, NormSetting, Reestimated, Stored, ThreatModel
@@ -200,7 +201,8 @@ class Bench:
     ) -> Iterator[Tensor]:
         """For each attack, the class (n,) that the network gives each of the trial's n images; on the CPU.
 
-        An image that is wrong clean is not attacked and keeps its wrong class.
+        An image that is wrong clean is not attacked and keeps its wrong class. Where memory runs out, fewer images at a
+        time pass through the network, see `engine.memory`.
         """
         n, first = trial.n, trial.first
         if not 1 <= n <= len(self.test) - first:
@@ -208,7 +210,8 @@ class Bench:
         judge = self.view(trial.setting)
         craft = self._crafting_network(trial, judge)
         rough = half(fold(judge)) if trial.half else None
-        clean = torch.cat([predicted(judge, images) for _, (images, _) in self.batches(n, first)])
+        room = Room()
+        clean = torch.cat([_judged_in(room, judge, images) for _, (images, _) in self.batches(n, first)])
         for attack in attacks:
             classes = clean.clone()
             for start, (images, labels) in self.batches(n, first) if attack is not None else ():
@@ -216,8 +219,9 @@ class Bench:
                 where = (clean[done : done + len(labels)] == labels.cpu()).nonzero()[:, 0].to(images.device)
                 if attack is not None and len(where):
                     here = _for_images(attack, n, (done + where).tolist())
-                    adversarial = _attacked(here, rough, craft, images[where], labels[where], seeded(trial.seed, start))
-                    classes[done + where.cpu()] = predicted(judge, adversarial)
+                    chosen = (images[where], labels[where])
+                    adversarial = _attacked(room, here, (rough, craft), chosen, (trial.seed, start))
+                    classes[done + where.cpu()] = _judged_in(room, judge, adversarial)
                 if progress is not None:
                     progress(done + len(labels), n)
             yield classes
@@ -235,7 +239,7 @@ class Bench:
             yield start, (images.to(self.device), labels.to(self.device))
 
 
-def predicted(judge: nn.Module, images: Tensor) -> Tensor:
+def predicted(judge: LogitsFn, images: Tensor) -> Tensor:
     """The class (n,) that the network gives each image; on the CPU."""
     with torch.no_grad():
         return judge(images).argmax(1).cpu()
@@ -255,11 +259,27 @@ def _for_images(attack: Attack, n: int, index: list[int]) -> Attack:
     return replace(attack, target=tuple(attack.target[i] for i in index))
 
 
+def _judged_in(room: Room, judge: LogitsFn, images: Tensor) -> Tensor:
+    return room.fit(len(images), lambda limit: predicted(in_pieces(judge, limit), images))
+
+
 def _attacked(
-    attack: Attack, rough: LogitsFn | None, craft: LogitsFn, images: Tensor, labels: Tensor, generator: torch.Generator
+    room: Room,
+    attack: Attack,
+    networks: tuple[LogitsFn | None, LogitsFn],
+    chosen: tuple[Tensor, Tensor],
+    seeds: tuple[int, int],
 ) -> Tensor:
-    if rough is None:
-        return attack(craft, images, labels, generator=generator)
-    if not isinstance(attack, PGD):
-        raise InputError(f"Gradients in bfloat16 are for PGD and FGSM, not for {attack.label}.")
-    return half_first(attack, rough, craft, images, labels, generator=generator)
+    """networks: rough, if wanted, and the one that crafts; chosen: images, labels; seeds: what `seeded` takes."""
+    rough, craft = networks
+    images, labels = chosen
+
+    def crafted(limit: int | None) -> Tensor:
+        exact, generator = in_pieces(craft, limit), seeded(*seeds)
+        if rough is None:
+            return attack(exact, images, labels, generator=generator)
+        if not isinstance(attack, PGD):
+            raise InputError(f"Gradients in bfloat16 are for PGD and FGSM, not for {attack.label}.")
+        return half_first(attack, in_pieces(rough, limit), exact, images, labels, generator=generator)
+
+    return room.fit(len(images), crafted)

@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk leaves the old one or the new one, never half of one."""
+"""Writing files so that a kill or a full disk leaves the old one or the new one, never half of one; and where to."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def write_atomic(path: Path, content: bytes) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise InputError(f"Cannot write {path}: {error.strerror}; what was there before is kept.") from None
+
+
+def cache_home() -> Path:
+    """This project's folder in the user's cache: `$XDG_CACHE_HOME`, else ~/.cache. RuntimeError without a home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dual-bn-explorer"
 
 
 def sha256(content: bytes) -> str:

@@ -14,6 +14,9 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; torch reads this once, when it is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What tests compute is not for the user's own store; a test of the store names a folder.
+os.environ["DUAL_BN_STORE"] = "off"
+
 import torch  # noqa: E402
 
 

@@ -19,6 +19,7 @@ MAX_LINES = 300
 LAYERS = (
     ("values",),
     ("files",),
+    ("store", "memory"),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
     (
@@ -30,7 +31,7 @@ LAYERS = (
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 TOP = len(LAYERS)
-STDLIB_ONLY = {"values", "files"}
+STDLIB_ONLY = {"values", "files", "store"}
 # The only imports between neighbours of one layer: (who, whom).
 NEIGHBOURS = {
     ("sweep", "evaluation"),

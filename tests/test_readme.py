@@ -111,7 +111,7 @@ def test_engine_commands_are_understood(line: str) -> None:
 
 def test_every_group_of_commands_has_an_example() -> None:
     words = [shlex.split(line)[3] for line in command_lines() if " -m engine " in line]
-    known = {"list", "show", "evaluate", "attribute", "headline", "sweep", "train", "data", "paper", "convert"}
+    known = {"list", "show", "evaluate", "attribute", "headline", "sweep", "train", "data", "paper", "convert", "store"}
     assert set(words) == known
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from app.cache import remember, results
+from app.cache import keep, recall
+from app.forms import of_arrays
 from app.shown import Shown
 from engine import api
 
@@ -47,16 +48,19 @@ class Said:
         return self.classes == self.labels
 
 
-def known(asked: Asked) -> Said | None:
+SAID = of_arrays("answers", Said)
+
+
+def known(bench: api.Bench | None, asked: Asked) -> Said | None:
     """The answers, where some visitor had them computed."""
-    return results().get(asked)
+    return recall(asked, bench, asked.n, SAID)
 
 
 def ask(bench: api.Bench, asked: Asked, progress: Callable[[int, int], None]) -> Said:
     """Computes and keeps them; white-box at the setting itself."""
     (classes,) = bench.predicted(api.Trial(asked.setting, asked.n, api.SEED), [asked.attack], progress)
     said = Said(bench.test.labels[: asked.n].astype(np.int64), classes.numpy())
-    remember(asked, said)
+    keep(asked, said, bench, asked.n, SAID)
     return said
 
 

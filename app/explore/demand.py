@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from app.cache import remember, results
+from app.cache import keep, recall
 from app.explore.payload import Sources
+from app.forms import CURVES, STRIP
 from app.jobs import working
 from app.selection import Selection
 from app.shown import Shown
@@ -20,20 +21,21 @@ N_CURVE, N_STRIP = 200, 8
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Under what a computed curve or strip is kept."""
+    """Under what a computed curve or strip is kept: all that it depends on."""
 
-    weights_sha256: str
-    selection: Selection
     kind: str
+    weights_sha256: str
+    line: str
+    attack: api.PGD | None
+    stops: tuple[float, ...]
 
 
 def complete(shown: Shown, selection: Selection, found: Sources) -> Sources:
     """Adds what earlier visitors had computed; computes the image strip at once where only that is missing."""
-    key = Key(shown.card.weights_sha256, selection, "curve")
-    kept: tuple[api.Curve, api.Curve | None] | None = results().get(key)
-    if kept is not None and (found.clean is None or (found.robust is None and selection.engine_attack)):
-        clean, robust = kept
-        found = replace(found, clean=clean, robust=robust, computed=True)
+    if found.clean is None or (found.robust is None and selection.engine_attack):
+        kept = recall(_curve_key(shown, selection), shown.bench, N_CURVE, CURVES)
+        if kept is not None:
+            found = replace(found, clean=kept[0], robust=kept[1], computed=True)
     if found.strip is None and shown.bench is not None and found.clean is not None:
         try:
             found = replace(found, strip=_strip(shown, shown.bench, selection))
@@ -42,14 +44,19 @@ def complete(shown: Shown, selection: Selection, found: Sources) -> Sources:
     return found
 
 
+def _curve_key(shown: Shown, selection: Selection) -> Key:
+    return Key("curve", shown.card.weights_sha256, selection.line, selection.engine_attack, STOPS)
+
+
 def _strip(shown: Shown, bench: api.Bench, selection: Selection) -> api.Strip:
-    key = Key(shown.card.weights_sha256, selection, "strip")
-    made: api.Strip | None = results().get(key)
+    attack = selection.engine_attack or api.pgd(10, api.MAIN_EPS)
+    key = Key("strip", shown.card.weights_sha256, selection.line, attack, STOPS)
+    made = recall(key, bench, N_STRIP, STRIP)
     if made is None:
-        line, attack = api.LINES[selection.line], selection.engine_attack or api.pgd(10, api.MAIN_EPS)
+        line = api.LINES[selection.line]
         with working("Attacking the images at every stop ...") as progress:
             made = api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, progress)
-        remember(key, made)
+        keep(key, made, bench, N_STRIP, STRIP)
     return made
 
 
@@ -71,7 +78,8 @@ def offer(shown: Shown, selection: Selection) -> None:
         st.button("Cancel", key="cancel", icon=":material/stop:")
         try:
             with working("Attacking every stop ...") as progress:
-                remember(Key(shown.card.weights_sha256, selection, "curve"), _curves(shown.bench, selection, progress))
+                curves = _curves(shown.bench, selection, progress)
+            keep(_curve_key(shown, selection), curves, shown.bench, N_CURVE, CURVES)
         except api.InputError as error:
             st.warning(str(error))
             return

@@ -12,9 +12,10 @@ from app.attribution import maps, taken
 from app.attribution.maps import LAMS, Measure, View
 from app.attribution.methods import ABOUT, METHODS, NS
 from app.attribution.side_by_side import side_by_side
-from app.cache import remember, results
+from app.cache import keep, recall
 from app.charts import attribution
 from app.controls import control_row, eps_control, hideable, model_control
+from app.forms import SHARES
 from app.jobs import working
 from app.selection import DESIGN_NOTES, EPS
 from app.shown import Shown
@@ -108,16 +109,17 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
     )
     settings = tuple(maps.setting(lam, held) for lam in LAMS)
     asked = Measure(view.weights_sha256, settings, view.attack, view.method, view.target, n)
-    if asked not in results():
+    found = recall(asked, shown.bench, asked.n, SHARES)
+    if found is None:
         seconds = "some seconds" if asked.method in ("saliency", "grad-cam") else "a minute or more"
         st.caption(f"{len(LAMS)} values of λ, clean and attacked: {seconds}. Any change of a control stops it.")
         if not st.button(f"Measure on {asked.n} images", key="go_measure", icon=":material/play_arrow:"):
             return
         st.button("Cancel", key="cancel_measure", icon=":material/stop:")
         with working("Asking the network about every image ...") as progress:
-            remember(asked, maps.measured(shown.bench, asked, progress))
+            found = maps.measured(shown.bench, asked, progress)
+        keep(asked, found, shown.bench, asked.n, SHARES)
         st.rerun()
-    found: list[api.Shares] = results()[asked]
     findings(found)
     drawn: list[Part] = []
     left, right = st.columns(2, gap="large")

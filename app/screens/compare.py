@@ -93,7 +93,7 @@ def image_by_image(both: list[Shown], selections: list[Selection], lam: float) -
         st.markdown(problem or "These networks are judged on different images, so there is no image to compare on.")
         return
     asked = [asked_for(shown, selection, lam) for shown, selection in zip(both, selections, strict=True)]
-    said = [known(one) for one in asked]
+    said = [known(shown.bench, one) for shown, one in zip(both, asked, strict=True)]
     if None in said:
         st.markdown(
             f"Which of the first {N} held-out images does each network get right here, attacked white-box at its own "
@@ -105,7 +105,7 @@ def image_by_image(both: list[Shown], selections: list[Selection], lam: float) -
         for name, shown, one in zip(NAMES, both, asked, strict=True):
             assert shown.bench is not None
             with working(f"Judging {name} ...") as progress:
-                if known(one) is None:  # a visitor who asked for the same may have held the slot until now
+                if known(shown.bench, one) is None:  # a visitor who asked for the same may have held the slot until now
                     ask(shown.bench, one, progress)
         st.rerun()
     judged(both, selections, asked, [one for one in said if one is not None])

@@ -9,15 +9,15 @@ Usage::
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from engine.attacks import PGD, Attack
+from engine.attacks import PGD, Attack, attack_from_json
 from engine.attribution.methods import BaselineName, Even, Floats, MethodName, attribute
 from engine.data import shapes
 from engine.data.base import Progress
@@ -29,6 +29,7 @@ Doubles = npt.NDArray[np.float64]
 TargetName = Literal["answer", "label"]
 """Whose logit is explained: the class that the network answers with, or the right one."""
 N_BOOT = 2000
+ARRAYS = ("inside", "even", "band", "elsewhere")
 BAND = 7
 """A grating's band: the image's BAND own frequencies that are nearest to it, and their negatives. No two overlap."""
 
@@ -57,6 +58,21 @@ class Shares:
     def interval(self, values: Doubles) -> Interval:
         """Mean with its 95 % interval, from the quantiles of N_BOOT means over images drawn with replacement."""
         return bootstrap(values, self.seed)
+
+    def as_json(self) -> dict[str, Any]:
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        lists = {name: None if (values := plain[name]) is None else values.tolist() for name in ARRAYS}
+        attack = None if self.attack is None else asdict(self.attack)
+        return plain | lists | {"setting": self.setting.as_json(), "attack": attack}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Shares:
+        read: dict[str, Any] = {
+            name: None if value[name] is None else np.array(value[name], np.float64) for name in ARRAYS
+        }
+        read["setting"] = NormSetting.from_json(value["setting"])
+        read["attack"] = None if value["attack"] is None else attack_from_json(value["attack"])
+        return cls(**(value | read))
 
 
 def bootstrap(values: Doubles, seed: int) -> Interval:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import api
-from engine.cli import attribute, convert, data, evaluate, headline, models, paper, train
+from engine.cli import attribute, convert, data, evaluate, headline, models, paper, store, train
 
 ATTACKS = ("none", "fgsm", "pgd", "apgd", "fab", "square", "auto", "quick")
 
@@ -21,6 +21,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     _add(commands, "show", models.run_show, "one card, whole").add_argument("name")
     _data(_group(commands, "data", "image sets: what is here, download, check"))
     convert.add_arguments(_add(commands, "convert", convert.run, "a checkpoint from weights of your own"))
+    _store(_group(commands, "store", "results the app computed and kept: list, verify, clear"))
     train_parser = _add(commands, "train", train.run, "train a checkpoint from a TOML configuration")
     train_parser.add_argument("config", type=Path)
     train_parser.add_argument(
@@ -88,6 +89,12 @@ def _data(commands: Any) -> None:
         "name", choices=["cifar10"]
     )
     _add(commands, "check", data.run_check, "what a folder or archive holds").add_argument("path", type=Path)
+
+
+def _store(commands: Any) -> None:
+    _add(commands, "list", store.run_list, "every result, the newest use first")
+    _add(commands, "verify", store.run_verify, "compare every result with its checksum and drop what is damaged")
+    _add(commands, "clear", store.run_clear, "drop every result; all can be computed again")
 
 
 def _attack(parser: argparse.ArgumentParser) -> None:

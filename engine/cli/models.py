@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from engine import api
+from engine.checkpoint import read_weights
 from engine.cli.output import percent, show
 
 
@@ -44,8 +46,21 @@ def summary(card: api.ModelCard) -> dict[str, Any]:
 ROLES = ("clean clean", "clean robust", "adv clean", "adv robust")
 
 
+def sound(root: Path) -> tuple[list[api.ModelCard], list[str]]:
+    """The cards whose weights are there and whole, and one sentence for each checkpoint that is damaged."""
+    cards, problems = api.list_cards(root)
+    found: list[api.ModelCard] = []
+    for card in cards:
+        try:
+            read_weights(root / card.name, card)
+            found.append(card)
+        except api.InputError as error:
+            problems.append(str(error))
+    return found, problems
+
+
 def run_list(arguments: argparse.Namespace) -> None:
-    cards, problems = api.list_cards(arguments.root)
+    cards, problems = sound(arguments.root)
     rows = [
         [card.name, card.design, card.data["name"]]
         + [percent(r.interval) if (r := headline(card).get(role)) else "-" for role in ROLES]
@@ -55,6 +70,7 @@ def run_list(arguments: argparse.Namespace) -> None:
     columns = ["name", "design", "data", "clean branch: clean", "robust", "adversarial branch: clean", "robust"]
     columns.append("AutoAttack")
     value = {"checkpoints": [summary(card) for card in cards], "problems": problems}
+    rows += [[problem] + ["-"] * (len(columns) - 1) for problem in problems]
     show(value, arguments.json, "Checkpoints (white-box, 95 % intervals)", columns, rows)
 
 

@@ -65,8 +65,12 @@ def run(arguments: argparse.Namespace) -> None:
         for experiment in experiments:
             found = known_finding(folder, family, experiment, arguments.n, arguments.seed)
             if found is None or arguments.again:
-                with progress(f"{experiment.name} {family.name}") as callback:
-                    found = experiment.run(family, arguments.n, arguments.seed, callback)
+                try:
+                    with progress(f"{experiment.name} {family.name}") as callback:
+                        found = experiment.run(family, arguments.n, arguments.seed, callback)
+                except api.InputError as error:  # one of its networks is damaged; other claims rest on others
+                    problems.append(f"{experiment.name} {family.name}: {error}")
+                    continue
                 save_finding(folder, found)
             findings.append(found)
     rows = [[f.experiment, f.family, f.verdict, f.sentence] for f in findings]

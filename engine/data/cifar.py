@@ -31,6 +31,7 @@ from engine.data.cifar_files import (
     batches,
     layout_of,
 )
+from engine.files import cache_home
 from engine.values import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -47,9 +48,7 @@ def data_home(data_dir: Path | None) -> Path:
     """Where data is looked for and downloaded to: `data_dir`, else $DUAL_BN_DATA, else the user's cache folder."""
     named = data_dir or os.environ.get("DUAL_BN_DATA")
     try:
-        if named:
-            return Path(named).expanduser()
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dual-bn-explorer"
+        return Path(named).expanduser() if named else cache_home()
     except RuntimeError:
         raise InputError("No home folder is known for this user; name a data folder in DUAL_BN_DATA.") from None
 

@@ -86,8 +86,16 @@ class Family:
         return self._benches[role]
 
     def images(self, n: int) -> ImageSet:
-        """The first n held-out images, the same for all members."""
-        whole = self.bench(next(iter(self.members)), n).test
+        """The first n held-out images, the same for all members; InputError where no member can be opened on them."""
+        problem = InputError(f"The family {self.name} has no members.")
+        for role in self.members:
+            try:
+                whole = self.bench(role, n).test
+                break
+            except InputError as error:
+                problem = error
+        else:
+            raise problem
         images, labels = whole.images[:n], whole.labels[:n]
         return replace(whole, images=images, labels=labels, checksum=checksum(images, labels))
 
