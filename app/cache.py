@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 from torch import nn
 
+from app import mode
 from app.charts import layers, plane
 from app.charts.findings import panels
 from app.components.blend import BlendPayload, Start
@@ -30,21 +31,25 @@ UNOFFICIAL = "DUAL_BN_UNOFFICIAL"
 @st.cache_resource(ttl=30, show_spinner=False)
 def cards() -> tuple[list[api.ModelCard], list[str]]:
     """Readable cards, and a sentence for each that is not."""
-    return api.list_cards()
+    found, problems = api.list_cards()
+    return found, [mode.current().plain(problem) for problem in problems]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
 def shown(checkpoint: str, weights_sha256: str) -> Shown:
     """Everything the pages draw of one checkpoint. InputError where its weights cannot be used."""
-    folder, device = api.checkpoint_folder(checkpoint), api.pick_device("auto")
-    model, card = api.load_checkpoint(folder, device)
+    folder, device, plain = api.checkpoint_folder(checkpoint), api.pick_device("auto"), mode.current().plain
+    try:
+        model, card = api.load_checkpoint(folder, device)
+    except api.InputError as error:
+        raise api.InputError(plain(str(error))) from None
     if card.weights_sha256 != weights_sha256:
         raise api.InputError(f"{checkpoint} was replaced a moment ago; reload the page.")
     bench, problem = None, ""
     try:
         bench, _ = api.open_bench(checkpoint, device, n=N_IMAGES, allow_unofficial=UNOFFICIAL in os.environ)
     except api.InputError as error:
-        problem = str(error)
+        problem = plain(str(error))
     sets = () if bench is None else (bench.test, bench.calibration)
     notes = [images.note for images in sets if images is not None and images.note]
 
@@ -53,7 +58,7 @@ def shown(checkpoint: str, weights_sha256: str) -> Shown:
         try:
             return load(folder / name) if (folder / name).exists() else nothing
         except api.InputError as error:
-            notes.append(str(error))
+            notes.append(plain(str(error)))
             return nothing
 
     sweep, records = read("sweep.jsonl", lambda path: _sweep(path, card, bench), ({}, []))
@@ -203,7 +208,7 @@ def findings() -> Findings:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _findings(folder: Path, stamp: int) -> Findings:
     found, problems = api.load_findings(folder, cards()[0])
-    named = [problem.replace(f"{folder}/", f"{folder.name}/") for problem in problems]
+    named = [mode.current().plain(problem.replace(f"{folder}/", f"{folder.name}/")) for problem in problems]
     return Findings({(one.family, one.experiment): one for one in found}, named, stamp)
 
 

@@ -14,7 +14,6 @@ work lets those who wait go first at every call of `progress`, so nobody waits f
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections import deque
@@ -24,10 +23,10 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from app import mode
+
 Tell = Callable[[str], object]
 POLL, KEPT = 0.2, 20
-LIMIT_VARIABLE = "DUAL_BN_JOB_SECONDS"
-"""Set this environment variable to end jobs that have computed for longer; without it there is no limit."""
 
 
 class TooLongError(Exception):
@@ -114,7 +113,7 @@ def slot(tell: Tell) -> Generator[Ticket]:
 def working(text: str) -> Generator[Callable[[int, int], None]]:
     """The slot with a progress bar; yields the callback (done, total). Work over the limit ends with a sentence."""
     bar = st.progress(0.0, text)
-    limit = float(os.environ.get(LIMIT_VARIABLE, "inf"))
+    limit = mode.current().job_seconds
     with slot(lambda said: bar.progress(0.0, said)) as ticket:
 
         def progress(done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import cache, mode
 from app.charts import models
 from app.selection import PREFERRED
 from engine import api
@@ -153,6 +153,9 @@ def page() -> None:
         name = st.selectbox("Checkpoint", names, first, key="card", bind="query-params")
         one(next(card for card in cards if card.name == name))
     st.markdown((TEXT / "data_and_limits.md").read_text())
+    limits = mode.current()
+    where = "a demo open to everybody" if limits.name == "demo" else "running on your own machine"
+    st.markdown(f"## Limits of this server\n\nThis is {where}.\n\n" + "".join(f"- {s}\n" for s in limits.sentences()))
 
 
 page()
