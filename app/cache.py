@@ -13,11 +13,12 @@ import pandas as pd
 import streamlit as st
 from torch import nn
 
-from app import mode
+from app import journal, mode
 from app.charts import layers, plane
 from app.charts.findings import panels
 from app.components.blend import BlendPayload, Start
 from app.explore.payload import Sources, build
+from app.kept import Kept
 from app.selection import Selection
 from app.shown import Shown
 from engine import api
@@ -105,46 +106,58 @@ def networks_at(_bench: api.Bench, weights_sha256: str, setting: api.NormSetting
 
 
 @st.cache_resource(show_spinner=False)
-def results() -> dict[Any, Any]:
-    """Results computed for visitors, by frozen key; shared, so that a second visitor need not wait. See `remember`."""
-    return {}
+def results() -> Kept:
+    """Results computed for visitors, by frozen key; shared, so that a second visitor need not wait. See `shared`."""
+    return _bounded("results", 0.75)
 
 
 @st.cache_resource(show_spinner=False)
-def quick_results() -> dict[Any, Any]:
+def quick_results() -> Kept:
     """What takes a fraction of a second, such as films: apart, so that it never displaces what took minutes."""
-    return {}
+    return _bounded("quick results", 0.25)
 
 
 MAX_RESULTS = 256
 
 
-def remember(key: Any, value: Any, kept: dict[Any, Any] | None = None) -> None:
-    """Keeps a computed result in `results`, or where told; the oldest go first.
+def _bounded(name: str, part: float) -> Kept:
+    """A cache with its part of the bytes that this server grants, watched by the journal."""
+    made = Kept(MAX_RESULTS, round(part * mode.current().result_bytes))
+    journal.gauge("cache_entries", name, lambda: float(len(made)))
+    journal.gauge("cache_bytes", name, lambda: float(made.bytes))
+    journal.gauge("cache_hits", name, lambda: float(made.counts.hits))
+    journal.gauge("cache_misses", name, lambda: float(made.counts.misses))
+    journal.gauge("cache_evicted", name, lambda: float(made.counts.evicted))
+    return made
 
-    A result may go at any moment, for another visitor's: read it once, by `get`.
+
+def remember(key: Any, value: Any, kept: Kept | None = None) -> None:
+    """Keeps a computed result in `results`, or where told; it may go at any moment, so read it once, by `get`."""
+    (results() if kept is None else kept).put(key, value)
+
+
+def shared(key: Any, make: Callable[[], Result], kept: Kept | None = None) -> Result:
+    """The result under a key in `results`, or where told; made and kept if it is not there.
+
+    Where making it takes the slot, call this inside, so that who waited for the same finds it.
     """
-    kept = results() if kept is None else kept
-    kept[key] = value
-    for old in list(kept)[: max(0, len(kept) - MAX_RESULTS)]:
-        kept.pop(old, None)
+    place = results() if kept is None else kept
+    found: Result | None = place.get(key)
+    if found is None:
+        found = make()
+        place.put(key, found)
+    return found
 
 
 def kept(key: Any, make: Callable[[], Result]) -> Result:
-    """The result under a key, made if it is not there."""
-    if key not in results():
-        remember(key, make())
-    return results()[key]
+    """The result under a key in `results`, made if it is not there."""
+    return shared(key, make)
 
 
 def payload(shown_: Shown, selection: Selection, found: Sources, start: Start, message: str) -> BlendPayload:
     """The drag component's payload; the same object for the same question, so that it is encoded once."""
     key = (shown_.card.weights_sha256, selection, start, message, found.computed, found.strip is None)
-    made: BlendPayload | None = results().get(key)
-    if made is None:
-        made = build(shown_, selection, found, start, message)
-        remember(key, made)
-    return made
+    return shared(key, lambda: build(shown_, selection, found, start, message))
 
 
 Spec = dict[str, Any]

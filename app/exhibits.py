@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.attack.strength import Asked, Progress
-from app.cache import remember, results
+from app.cache import results, shared
 from app.jobs import working
 from app.shown import Shown
 from engine import api
@@ -27,10 +28,8 @@ def rows_of(shown: Shown, wanted: Sequence[Asked], compute: Compute, n: int) -> 
         st.button("Cancel", key=f"cancel_{kind}", icon=":material/stop:")
         for number, asked in enumerate(missing, start=1):
             text = asked.attack.label + (f" ({number} of {len(missing)})" if len(missing) > 1 else "")
-            with working(f"{text} ...") as progress:
-                # A visitor who asked for the same may have held the slot until now.
-                if results().get(asked) is None:
-                    remember(asked, compute(shown.bench, asked, progress))
+            with working(f"{text} ...", kind, asked) as progress:
+                shared(asked, partial(compute, shown.bench, asked, progress))
         st.rerun()
     found = [rows for rows in there.values() if rows is not None]
     return pd.concat(found, ignore_index=True) if found else None

@@ -1,18 +1,19 @@
 """Entry point: `streamlit run app/main.py`."""
 
-import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:  # streamlit puts app/ on the path, not the folder above it
     sys.path.insert(0, str(HERE.parent))
-# Read once, when torch is imported. Half the cores are left to other visitors and, on one's own machine, the browser:
-# with all of them an attack stops the page from painting. Torch's threads also wait by spinning, which starves both.
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+from app import start  # noqa: E402
+
+start.once()
 
 import streamlit as st  # noqa: E402
+
+from app import journal  # noqa: E402
 
 st.set_page_config(
     page_title="Dual-BN Explorer",
@@ -21,7 +22,7 @@ st.set_page_config(
     menu_items={"About": "Dual batch normalization in hybrid adversarial training (arXiv 2403.19150), explored."},
 )
 st.logo(str(HERE / "static" / "logo.svg"), size="large")
-st.navigation(
+page = st.navigation(
     [
         st.Page(HERE / "screens" / "explore.py", title="Explore", default=True),
         st.Page(HERE / "screens" / "compare.py", title="Compare", url_path="compare"),
@@ -33,4 +34,6 @@ st.navigation(
         st.Page(HERE / "screens" / "words.py", title="Words", url_path="words"),
     ],
     position="top",
-).run()
+)
+with journal.page_run(page.url_path or "explore"):
+    page.run()

@@ -76,7 +76,7 @@ class Limits:
         said = [
             f"One computation runs at a time, long ones let short ones through; {seconds} each.",
             f"A picture of your own: at most {self.upload_bytes / MB:g} MB and {self.upload_pixels / MB:g} million "
-            f"pixels, {self.uploads_a_minute} a minute; it stays in this session's memory and is never written to disk.",
+            f"pixels, {self.uploads_a_minute} a minute; it stays in the memory of your visit, never on disk.",
             f"Up to {self.result_bytes / MB:g} MB of computed results are kept for whoever asks next.",
         ]
         if not self.load_models:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from app.cache import remember, results
+from app.cache import results, shared
 from app.explore.payload import Sources
 from app.jobs import working
 from app.selection import Selection
@@ -45,12 +45,13 @@ def complete(shown: Shown, selection: Selection, found: Sources) -> Sources:
 def _strip(shown: Shown, bench: api.Bench, selection: Selection) -> api.Strip:
     key = Key(shown.card.weights_sha256, selection, "strip")
     made: api.Strip | None = results().get(key)
-    if made is None:
-        line, attack = api.LINES[selection.line], selection.engine_attack or api.pgd(10, api.MAIN_EPS)
-        with working("Attacking the images at every stop ...") as progress:
-            made = api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, progress)
-        remember(key, made)
-    return made
+    if made is not None:
+        return made
+    line, attack = api.LINES[selection.line], selection.engine_attack or api.pgd(10, api.MAIN_EPS)
+    with working("Attacking the images at every stop ...", "strip", key) as progress:
+        return shared(
+            key, lambda: api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, progress)
+        )  # fmt: skip
 
 
 def offer(shown: Shown, selection: Selection) -> None:
@@ -70,8 +71,9 @@ def offer(shown: Shown, selection: Selection) -> None:
             return
         st.button("Cancel", key="cancel", icon=":material/stop:")
         try:
-            with working("Attacking every stop ...") as progress:
-                remember(Key(shown.card.weights_sha256, selection, "curve"), _curves(shown.bench, selection, progress))
+            bench, key = shown.bench, Key(shown.card.weights_sha256, selection, "curve")
+            with working("Attacking every stop ...", "curve", key) as progress:
+                shared(key, lambda: _curves(bench, selection, progress))
         except api.InputError as error:
             st.warning(str(error))
             return

@@ -10,7 +10,7 @@ import streamlit as st
 from app import cache
 from app.attribution import maps
 from app.attribution.maps import LAMS, OWN, Measure, Seen, View
-from app.cache import remember, results
+from app.cache import results
 from app.charts import attribution
 from app.controls import eps_control, model_control
 from app.jobs import working
@@ -114,7 +114,7 @@ def side_by_side(shown: Shown, views: list[View], unit: str) -> None:
     """Image and map, clean above attacked, a column a setting; one legend for all."""
     assert shown.bench is not None
     if maps.missing(views):
-        with working("Asking the network ...") as progress:
+        with working("Asking the network ...", "attribution", tuple(views)) as progress:
             seen = maps.maps(shown, views, progress)
     else:
         seen = maps.maps(shown, views, lambda *_: None)
@@ -198,16 +198,17 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
     )
     settings = tuple(maps.setting(lam, held) for lam in LAMS)
     asked = Measure(view.weights_sha256, settings, view.attack, view.method, view.target, n)
-    if asked not in results():
+    found: list[api.Shares] | None = results().get(asked)
+    if found is None:
         seconds = "some seconds" if asked.method in ("saliency", "grad-cam") else "a minute or more"
         st.caption(f"{len(LAMS)} values of λ, clean and attacked: {seconds}. Any change of a control stops it.")
         if not st.button(f"Measure on {asked.n} images", key="go_measure", icon=":material/play_arrow:"):
             return
         st.button("Cancel", key="cancel_measure", icon=":material/stop:")
-        with working("Asking the network about every image ...") as progress:
-            remember(asked, maps.measured(shown.bench, asked, progress))
+        bench = shown.bench
+        with working("Asking the network about every image ...", "attribution", asked) as progress:
+            cache.shared(asked, lambda: maps.measured(bench, asked, progress))
         st.rerun()
-    found: list[api.Shares] = results()[asked]
     findings(found)
     left, right = st.columns(2, gap="large")
     for column, quantity, title, about, axis in (
