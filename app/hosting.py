@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator
+import signal
+import threading
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import FrameType
 
+import streamlit
 import torch
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -22,7 +29,8 @@ from engine import api
 FRAME_VARIABLE = "DUAL_BN_FRAMED_BY"
 """Origins whose pages may show the app in a frame, such as "https://huggingface.co"; none but its own without it."""
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.*-]+(:\d+)?")
-CLOSING_SECONDS = 2.0
+CLOSING_SECONDS, LAST_WORD_SECONDS = 5.0, 0.3
+"""How long a stopping server waits for jobs to reach their next step, and then for the last messages to go out."""
 
 
 def policy() -> str:
@@ -34,7 +42,7 @@ def policy() -> str:
     origins = [word for word in os.environ.get(FRAME_VARIABLE, "").split() if ORIGIN.fullmatch(word)]
     rules = {
         "default-src": "'self'",
-        "script-src": "'self' 'unsafe-eval' blob:",
+        "script-src": " ".join(["'self' 'unsafe-eval' blob:", *_own_inline_scripts()]),
         "style-src": "'self' 'unsafe-inline'",
         "img-src": "'self' data: blob:",
         "font-src": "'self' data:",
@@ -46,6 +54,13 @@ def policy() -> str:
         "frame-ancestors": " ".join(["'self'", *origins]),
     }
     return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _own_inline_scripts() -> list[str]:
+    """Hashes of what Streamlit's page holds between script tags; any other inline script is refused."""
+    page = Path(streamlit.__file__).parent / "static" / "index.html"
+    found = re.findall(r"<script>(.*?)</script>", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in found]
 
 
 class SecureHeaders:
@@ -99,11 +114,33 @@ async def ready(_: Request) -> JSONResponse:
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncGenerator[None]:
-    """The beginning and the end of the process: at the end jobs are told, and their visitors read a sentence."""
+    """The beginning and the end of the process."""
+    before = signal.getsignal(signal.SIGTERM)
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        _tell_before(before, asyncio.get_running_loop())
     journal.told("started")
     yield
-    jobs.LINE.close()
-    until = asyncio.get_running_loop().time() + CLOSING_SECONDS
-    while jobs.LINE.tickets and asyncio.get_running_loop().time() < until:
-        await asyncio.sleep(0.05)
     journal.told("stopped", unfinished=float(len(jobs.LINE.tickets)))
+
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+def _tell_before(stop: Handler, loop: asyncio.AbstractEventLoop) -> None:
+    """On SIGTERM jobs end and their visitors read why; `stop` comes after, because it hangs up on visitors at once."""
+
+    async def finish() -> None:
+        jobs.LINE.close()
+        until = loop.time() + CLOSING_SECONDS
+        while jobs.LINE.tickets and loop.time() < until:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(LAST_WORD_SECONDS)
+        stop(signal.SIGTERM, None)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if jobs.LINE.closing:  # asked a second time: at once
+            stop(number, frame)
+        else:
+            asyncio.run_coroutine_threadsafe(finish(), loop)
+
+    signal.signal(signal.SIGTERM, on_signal)
