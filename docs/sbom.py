@@ -46,7 +46,8 @@ def requirements(one: Distribution) -> list[str]:
 
 
 def component(name: str, one: Distribution) -> dict[str, Any]:
-    licence = one.metadata.get("License-Expression") or (one.metadata.get("License") or "").split("\n")[0][:80]
+    said = one.metadata.json
+    licence = str(said.get("license_expression") or said.get("license") or "").split("\n")[0][:80]
     found = {"licenses": [{"license": {"name": licence}}]} if licence else {}
     purl = f"pkg:pypi/{name}@{quote(one.version)}"
     return {"type": "library", "bom-ref": purl, "name": name, "version": one.version, "purl": purl, **found}

@@ -55,7 +55,7 @@ def hammer(name: str, cases: int, folder: Path) -> Result:
     @seed(SEED)
     @settings(
         max_examples=cases, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )  # fmt: skip
     @given(parser.cases)
     def one(case: Any) -> None:

@@ -17,9 +17,10 @@ CASES = 60
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_damaged_input_is_refused_with_a_sentence(name: str, tmp_path: Path) -> None:
-    result = hammer(name, CASES, tmp_path)
+    cases = CASES // 4 if name.startswith("weights") else CASES  # which builds a network for each
+    result = hammer(name, cases, tmp_path)
     assert result.crashes == []
-    assert result.cases >= CASES
+    assert result.cases >= cases
 
 
 def test_a_parser_that_crashes_or_hangs_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
