@@ -32,6 +32,9 @@ COPY checkpoints/ checkpoints/
 COPY engine/ engine/
 COPY app/ app/
 
+# A container is open to strangers unless told otherwise: `-e DUAL_BN_MODE=local` lifts the demo's limits (app/mode.py).
+ENV DUAL_BN_MODE=demo
+
 # Threads: set as many as the container may use, since torch counts the host's cores whatever the container's share. The
 # spin count keeps waiting threads from burning a core, which slows a shared machine several times over. All of these can
 # be changed with `docker run -e`.
@@ -50,4 +53,4 @@ EXPOSE 8501
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
-CMD ["streamlit", "run", "app/main.py"]
+CMD ["streamlit", "run", "app/server.py"]

@@ -4,7 +4,8 @@ PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup app check format test slow bench chaos models paper readme screenshots container-lint
+.PHONY: help setup app check format test slow bench chaos models paper fuzz load sbom audit readme screenshots \
+        container-lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +46,18 @@ models: ## train and sweep the built-in checkpoints where that is not done yet (
 
 paper: ## the paper's claims on every family whose images are here (ARGS="--n 500 --unofficial")
 	$(PYTHON) -m engine paper $(ARGS)
+
+fuzz: ## 10,000 damaged inputs for every parser (an hour on two cores; ARGS="--cases 1000")
+	$(PYTHON) -m benchmarks.fuzz $(ARGS)
+
+load: ## thirty visitors on one real server (on an idle machine; ARGS="--small")
+	$(PYTHON) -m benchmarks.load $(ARGS)
+
+sbom: ## what is installed, as CycloneDX JSON on standard output
+	$(PYTHON) -m docs.sbom
+
+audit: ## known weaknesses of the pinned packages (asks a network service, so CI does not)
+	$(BIN)pip-audit --requirement requirements.txt --no-deps
 
 readme: ## the README's tables, from the checkpoints' cards and findings
 	$(PYTHON) -m docs.readme

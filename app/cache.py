@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import gc
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 import streamlit as st
 from torch import nn
 
+from app import journal, mode
 from app.charts import layers, plane
 from app.charts.findings import panels
 from app.components.blend import BlendPayload, Start
 from app.explore.payload import Sources, build
-from app.forms import Form
+from app.kept import Kept
 from app.selection import Selection
 from app.shown import Shown
 from engine import api
@@ -33,14 +32,18 @@ UNOFFICIAL = "DUAL_BN_UNOFFICIAL"
 @st.cache_resource(ttl=30, show_spinner=False)
 def cards() -> tuple[list[api.ModelCard], list[str]]:
     """Readable cards, and a sentence for each that is not."""
-    return api.list_cards()
+    found, problems = api.list_cards()
+    return found, [mode.current().plain(problem) for problem in problems]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
 def shown(checkpoint: str, weights_sha256: str) -> Shown:
     """Everything the pages draw of one checkpoint. InputError where its weights cannot be used."""
-    folder, device = api.checkpoint_folder(checkpoint), api.pick_device("auto")
-    model, card = api.load_checkpoint(folder, device)
+    folder, device, plain = api.checkpoint_folder(checkpoint), api.pick_device("auto"), mode.current().plain
+    try:
+        model, card = api.load_checkpoint(folder, device)
+    except api.InputError as error:
+        raise api.InputError(plain(str(error))) from None
     if card.weights_sha256 != weights_sha256:
         raise api.InputError(f"{checkpoint} was replaced a moment ago; reload the page.")
     bench, problem = None, ""
@@ -48,7 +51,7 @@ def shown(checkpoint: str, weights_sha256: str) -> Shown:
         unofficial = UNOFFICIAL in os.environ
         bench, _ = api.open_bench(checkpoint, device, n=N_IMAGES, at_most=True, allow_unofficial=unofficial)
     except api.InputError as error:
-        problem = str(error)
+        problem = plain(str(error))
     sets = () if bench is None else (bench.test, bench.calibration)
     notes = [images.note for images in sets if images is not None and images.note]
 
@@ -57,7 +60,7 @@ def shown(checkpoint: str, weights_sha256: str) -> Shown:
         try:
             return load(folder / name) if (folder / name).exists() else nothing
         except api.InputError as error:
-            notes.append(str(error))
+            notes.append(plain(str(error)))
             return nothing
 
     sweep, records = read("sweep.jsonl", lambda path: _sweep(path, card, bench), ({}, []))
@@ -110,100 +113,53 @@ def view_at(_bench: api.Bench, weights_sha256: str, setting: api.NormSetting) ->
 
 
 @st.cache_resource(show_spinner=False)
-def results() -> dict[Any, Any]:
-    """Results computed for visitors, by frozen key; shared, so that a second visitor need not wait. See `remember`."""
-    return {}
+def results() -> Kept:
+    """Results computed for visitors, by frozen key; shared, so that a second visitor need not wait. See `shared`."""
+    return _bounded("results", 0.75)
 
 
 @st.cache_resource(show_spinner=False)
-def quick_results() -> dict[Any, Any]:
+def quick_results() -> Kept:
     """What takes a fraction of a second, such as films: apart, so that it never displaces what took minutes."""
-    return {}
+    return _bounded("quick results", 0.25)
 
 
 MAX_RESULTS = 256
 
 
-def remember(key: Any, value: Any, kept: dict[Any, Any] | None = None) -> None:
-    """Keeps a computed result in `results`, or where told; the oldest go first.
+def _bounded(name: str, part: float) -> Kept:
+    """A cache with its part of the bytes that this server grants, watched by the journal."""
+    made = Kept(MAX_RESULTS, round(part * mode.current().result_bytes))
+    journal.gauge("cache_entries", name, lambda: float(len(made)))
+    journal.gauge("cache_bytes", name, lambda: float(made.bytes))
+    journal.gauge("cache_hits", name, lambda: float(made.counts.hits))
+    journal.gauge("cache_misses", name, lambda: float(made.counts.misses))
+    journal.gauge("cache_evicted", name, lambda: float(made.counts.evicted))
+    return made
 
-    A result may go at any moment, for another visitor's: read it once, by `get`.
+
+def remember(key: Any, value: Any, kept: Kept | None = None) -> None:
+    """Keeps a computed result in `results`, or where told; it may go at any moment, so read it once, by `get`."""
+    (results() if kept is None else kept).put(key, value)
+
+
+def shared(key: Any, make: Callable[[], Result], kept: Kept | None = None) -> Result:
+    """The result under a key in `results`, or where told; made and kept if it is not there.
+
+    Where making it takes the slot, call this inside, so that who waited for the same finds it.
     """
-    kept = results() if kept is None else kept
-    kept[key] = value
-    for old in list(kept)[: max(0, len(kept) - MAX_RESULTS)]:
-        kept.pop(old, None)
-
-
-def kept(key: Any, make: Callable[[], Result], where: dict[Any, Any] | None = None) -> Result:
-    """The result under a key in `results`, or where told, made if it is not there."""
-    where = results() if where is None else where
-    found: Result | None = where.get(key)
+    place = results() if kept is None else kept
+    found: Result | None = place.get(key)
     if found is None:
         found = make()
-        remember(key, found, where)
+        place.put(key, found)
     return found
-
-
-class Question(Protocol):
-    """A frozen value that names all a result depends on, but for the images, the seed and the code."""
-
-    @property
-    def weights_sha256(self) -> str: ...
-
-
-def recall(question: Question, bench: api.Bench | None, n: int, form: Form[Result]) -> Result | None:
-    """What was computed before, for a visitor or by another process that shares the store; n: on how many images."""
-    found: Result | None = results().get(question)
-    if found is not None or bench is None:
-        return found
-    try:
-        store = api.store.default_store()
-        found = store and store.get(_store_key(question, bench, n, form), form.decode)
-    except api.InputError as error:
-        _note(str(error))
-    if found is not None:
-        remember(question, found)
-    return found
-
-
-def keep(question: Question, value: Result, bench: api.Bench, n: int, form: Form[Result]) -> None:
-    """Keeps what took over a second for other visitors and, where the store can be written, for later processes."""
-    remember(question, value)
-    try:
-        if store := api.store.default_store():
-            store.put(_store_key(question, bench, n, form), form.encode(value))
-    except api.InputError as error:
-        _note(str(error))
-
-
-def _store_key(question: Question, bench: api.Bench, n: int, form: Form[Any]) -> api.store.StoreKey:
-    sets = (bench.test, bench.calibration)
-    return api.store.StoreKey(
-        kind=form.kind,
-        weights_sha256=question.weights_sha256,
-        data_sha256=" ".join(images.checksum for images in sets if images is not None),
-        n=n,
-        seed=api.SEED,
-        question=api.store.as_question(question),
-        version=api.store.code_version(Path(__file__).parent),
-    )
-
-
-@functools.cache
-def _note(sentence: str) -> None:
-    """Once in the log, however many visitors it concerns."""
-    logging.getLogger(__name__).warning(sentence)
 
 
 def payload(shown_: Shown, selection: Selection, found: Sources, start: Start, message: str) -> BlendPayload:
     """The drag component's payload; the same object for the same question, so that it is encoded once."""
     key = (shown_.card.weights_sha256, selection, start, message, found.computed, found.strip is None)
-    made: BlendPayload | None = results().get(key)
-    if made is None:
-        made = build(shown_, selection, found, start, message)
-        remember(key, made)
-    return made
+    return shared(key, lambda: build(shown_, selection, found, start, message))
 
 
 Spec = dict[str, Any]
@@ -267,7 +223,7 @@ def findings() -> Findings:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _findings(folder: Path, stamp: int) -> Findings:
     found, problems = api.load_findings(folder, cards()[0])
-    named = [problem.replace(f"{folder}/", f"{folder.name}/") for problem in problems]
+    named = [mode.current().plain(problem.replace(f"{folder}/", f"{folder.name}/")) for problem in problems]
     return Findings({(one.family, one.experiment): one for one in found}, named, stamp)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.attack.strength import Asked, Progress
-from app.cache import keep, recall
 from app.forms import TABLE
 from app.jobs import working
+from app.lasting import computed, recall
 from app.shown import Shown
 from engine import api
 
@@ -28,10 +29,8 @@ def rows_of(shown: Shown, wanted: Sequence[Asked], compute: Compute, n: int) -> 
         st.button("Cancel", key=f"cancel_{kind}", icon=":material/stop:")
         for number, asked in enumerate(missing, start=1):
             text = asked.attack.label + (f" ({number} of {len(missing)})" if len(missing) > 1 else "")
-            with working(f"{text} ...") as progress:
-                # A visitor who asked for the same may have held the slot until now.
-                if recall(asked, shown.bench, n, TABLE) is None:
-                    keep(asked, compute(shown.bench, asked, progress), shown.bench, n, TABLE)
+            with working(f"{text} ...", kind, asked) as progress:
+                computed(asked, partial(compute, shown.bench, asked, progress), shown.bench, n, TABLE)
         st.rerun()
     found = [rows for rows in there.values() if rows is not None]
     return pd.concat(found, ignore_index=True) if found else None

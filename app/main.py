@@ -1,20 +1,19 @@
 """Entry point: `streamlit run app/main.py`."""
 
-import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:  # streamlit puts app/ on the path, not the folder above it
     sys.path.insert(0, str(HERE.parent))
-# Read once, when torch is imported. Half the cores are left to other visitors and, on one's own machine, the browser:
-# with all of them an attack stops the page from painting. Torch's threads also wait by spinning, which starves both.
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+from app import start  # noqa: E402
+
+start.once()
 
 import streamlit as st  # noqa: E402
 
-from app import lecture  # noqa: E402
+from app import journal, lecture  # noqa: E402
 
 st.set_page_config(
     page_title="Dual-BN Explorer",
@@ -40,5 +39,6 @@ page = st.navigation(
     position="hidden" if lecture.on() else "top",
 )
 lecture.begin()
-page.run()
+with journal.page_run(page.url_path or "explore"):
+    page.run()
 lecture.end()

@@ -71,6 +71,10 @@ class EvalRecord:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> EvalRecord:
+        counts = value["n"], value["n_correct"], value["seed"]
+        if not all(type(count) is int for count in counts):
+            raise InputError(f"n, n_correct and seed must be whole numbers, got {counts}.")
+        wilson(value["n_correct"], value["n"])  # refuses what is no accuracy
         crafted: Any = value["attack_setting"]
         if isinstance(crafted, list):
             crafted = tuple(NormSetting.from_json(setting) for setting in crafted)
@@ -80,9 +84,7 @@ class EvalRecord:
             NormSetting.from_json(value["setting"]),
             None if value["attack"] is None else attack_from_json(value["attack"]),
             crafted,
-            value["n"],
-            value["n_correct"],
-            value["seed"],
+            *counts,
         )
 
 
@@ -108,6 +110,8 @@ class Breakdown:
     def from_json(cls, value: dict[str, Any]) -> Breakdown:
         attack = None if value["attack"] is None else attack_from_json(value["attack"])
         counts = (tuple(value["class_n"]), tuple(value["class_correct"]))
+        for n, n_correct in zip(*counts, strict=True):
+            wilson(n_correct, n)  # refuses what is no accuracy
         return cls(NormSetting.from_json(value["setting"]), attack, *counts, value["ece"])
 
 
@@ -206,6 +210,8 @@ class ModelCard:
             for name in ("records", "official", "auto"):
                 fixed[name] = tuple(EvalRecord.from_json(record) for record in value[name])
             fixed["breakdowns"] = tuple(Breakdown.from_json(item) for item in value["breakdowns"])
+            if any(len(item.class_n) != len(fixed["classes"]) for item in fixed["breakdowns"]):
+                raise ValueError("a breakdown has not one count a class")
             return cls(**(value | fixed))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{where} has a field of the wrong form ({error}).") from None

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from engine.cards import ModelCard
 from engine.data import shapes
-from engine.files import sha256, write_atomic
+from engine.files import parse_json, sha256, write_atomic
 from engine.models import ARCHITECTURES, build
 from engine.norm import at, to_dual_bn
 from engine.values import DESIGNS, InputError, NormSetting, Stored
@@ -73,10 +73,10 @@ def load_card(folder: Path) -> ModelCard:
     """InputError names what is missing, damaged or wrong."""
     path = folder / CARD
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(path.read_text())
     except FileNotFoundError:
         raise InputError(f"There is no checkpoint in {folder} ({CARD} is missing).") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); restore the file.") from None
     if not isinstance(value, dict):
         raise InputError(f"{path} does not hold a card.")

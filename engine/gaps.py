@@ -17,7 +17,7 @@ from engine.attacks import PGD
 from engine.data.base import Progress
 from engine.evaluation import Bench
 from engine.features import LayerGap, statistics_gaps
-from engine.files import write_atomic
+from engine.files import parse_json, write_atomic
 from engine.sources import CLEAN, Source, take_sample
 from engine.values import InputError, NormSetting
 
@@ -68,7 +68,7 @@ def save_tracks(path: Path, weights_sha256: str, tracks: dict[str, Track]) -> No
 def load_tracks(path: Path, weights_sha256: str) -> dict[str, Track]:
     """The tracks of a file. InputError where it is damaged or was made with other weights."""
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(path.read_text())
         made_with = value["weights_sha256"]
         tracks = {line: _track(fields) for line, fields in value["tracks"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -80,4 +80,6 @@ def load_tracks(path: Path, weights_sha256: str) -> dict[str, Track]:
 
 def _track(fields: dict[str, list[list[dict[str, float]]]]) -> Track:
     gaps = tuple(tuple(LayerGap(**gap) for gap in row) for row in fields["gaps"])  # pyright: ignore[reportArgumentType]
+    if not gaps or len(gaps) != len(fields["lams"]) or len({len(row) for row in gaps}) != 1:
+        raise ValueError("it has not one row of gaps a stop")
     return Track(**(fields | {"gaps": gaps, "lams": tuple(fields["lams"])}))  # pyright: ignore[reportArgumentType]

@@ -23,11 +23,13 @@ from torch import Tensor
 from engine.attacks import PGD
 from engine.data.base import Progress
 from engine.evaluation import Bench, crafting_network, seeded
-from engine.files import write_atomic
+from engine.files import check_zip, write_atomic
 from engine.values import InputError, NormSetting
 
-DAMAGE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, BadZipFile, zlib.error)
-"""What numpy and zipfile raise on files that are cut short or altered."""
+DAMAGE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, MemoryError, BadZipFile, zlib.error)
+"""What numpy and zipfile raise on files that are cut short or altered; MemoryError: an array that claims to be huge."""
+MOST_BYTES = 500_000_000
+"""No file of strips unpacks to more (ours: some 10 MB)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,14 +96,28 @@ def save_strips(path: Path, weights_sha256: str, strips: dict[str, Strip]) -> No
     write_atomic(path, content.getvalue())
 
 
+def _check(strip: Strip) -> None:
+    """ValueError where the arrays are not of the shapes and kinds that `Strip` states."""
+    s, m = len(strip.lams), len(strip.indices)
+    wanted = {"indices": ("i", 1, (m,)), "lams": ("f", 1, (s,)), "deltas": ("i", 5, (s, m, 3))}
+    for f in fields(Strip):
+        array: npt.NDArray[np.generic] = getattr(strip, f.name)
+        kind, axes, shape = wanted.get(f.name, ("f" if "confidence" in f.name else "i", 2, (s, m)))
+        if array.dtype.kind != kind or array.ndim != axes or array.shape[: len(shape)] != shape:
+            raise ValueError(f"{f.name} is {array.dtype} of shape {array.shape}")
+
+
 def load_strips(path: Path, weights_sha256: str) -> dict[str, Strip]:
     """The strips of a file. InputError where it is damaged or was made with other weights."""
     try:
+        check_zip(path, MOST_BYTES)
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         made_with = str(arrays.pop("weights_sha256"))
         keys = dict.fromkeys(name.rsplit("|", 1)[0] for name in arrays)
         strips = {key: Strip(**{f.name: arrays[f"{key}|{f.name}"] for f in fields(Strip)}) for key in keys}
+        for strip in strips.values():
+            _check(strip)
     except DAMAGE as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run the sweep again.") from None
     if made_with != weights_sha256:

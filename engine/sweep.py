@@ -23,7 +23,7 @@ from engine.attacks import PGD, fgsm
 from engine.cards import EvalRecord, ModelCard
 from engine.data.base import ImageSet
 from engine.evaluation import Bench
-from engine.files import write_atomic
+from engine.files import parse_json, write_atomic
 from engine.values import InputError, NormDesign, NormSetting, Reestimated, Statistics, Stored, ThreatModel
 
 SCHEMA = 1
@@ -118,8 +118,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Header and complete record lines; InputError where there is no header."""
     try:
         lines = path.read_text().split("\n")
-        first = json.loads(lines[0])
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        first = parse_json(lines[0])
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run the sweep again.") from None
     if not isinstance(first, dict):
         raise InputError(f"{path} has no header; delete it and run the sweep again.")
@@ -138,7 +138,7 @@ def load_sweep(path: Path, expected: dict[str, Any]) -> list[EvalRecord]:
                 f"{path} is stale: its {key} is {found.get(key)!r}, not {value!r}; delete it and run the sweep again."
             )
     try:
-        return [EvalRecord.from_json(json.loads(line)) for line in lines]
+        return [EvalRecord.from_json(parse_json(line)) for line in lines]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} holds a damaged record ({error}); delete it and run the sweep again.") from None
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app import hosting
+
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -57,7 +59,7 @@ def test_code_comes_after_what_is_installed() -> None:
 
 def test_it_stops_and_starts_in_exec_form() -> None:
     """A shell in between would not pass the stop signal on to the server."""
-    assert values("CMD") == ['["streamlit", "run", "app/main.py"]']
+    assert values("CMD") == ['["streamlit", "run", "app/server.py"]']
     assert values("STOPSIGNAL") == ["SIGTERM"]
 
 
@@ -66,3 +68,35 @@ def test_what_is_copied_exists_and_is_let_through() -> None:
     sources = {rest.split()[0].rstrip("/") for rest in values("COPY")}
     assert sources == let_through
     assert [name for name in sorted(sources) if not (ROOT / name).exists()] == []
+
+
+def test_a_container_is_a_demo_unless_told_otherwise() -> None:
+    assert "DUAL_BN_MODE=demo" in values("ENV")
+
+
+COMPOSE = (ROOT / "compose.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "read_only: true",
+        "cap_drop: [ALL]",
+        "- no-new-privileges:true",
+        "DUAL_BN_MODE: demo",
+        "- /tmp:size=",
+        '- "127.0.0.1:8501:8501"',
+    ],
+)
+def test_the_compose_file_closes_what_the_server_does_not_need(line: str) -> None:
+    assert any(one.strip().startswith(line) for one in COMPOSE.splitlines())
+
+
+def test_it_is_given_longer_to_stop_than_it_takes() -> None:
+    (grace,) = re.findall(r"stop_grace_period: (\d+)s", COMPOSE)
+    assert int(grace) > hosting.CLOSING_SECONDS + hosting.LAST_WORD_SECONDS + 5
+
+
+def test_the_home_in_memory_is_the_users() -> None:
+    (user,) = values("USER")
+    assert f"/home/explorer:size=16m,uid={user},gid={user}" in COMPOSE

@@ -9,7 +9,7 @@ Usage::
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ import streamlit as st
 import torch
 from PIL import Image
 
-from app.cache import networks_at, quick_results, remember
+from app.cache import networks_at, quick_results, remember, shared
 from app.charts.pictures import Floats, film_sheet, magnified, pixels, sheet
 from app.components.film import FilmPayload, Pane, data_uri
 from app.jobs import slot
@@ -60,10 +60,10 @@ def distinct(sides: Sequence[Side]) -> tuple[Side, ...]:
 
 
 @contextmanager
-def quick_slot() -> Generator[None]:
+def quick_slot(key: Hashable) -> Generator[None]:
     """The torch slot for work of a fraction of a second; says so where another visitor holds it."""
     note = st.empty()
-    with slot(note.caption):
+    with slot(note.caption, "film", key):
         yield
     note.empty()
 
@@ -72,32 +72,38 @@ def film(shown: Shown, side: Side, attack: Filmed, index: int) -> api.Film:
     """The attack on one image at one setting. InputError where the setting is impossible."""
     key = (shown.card.weights_sha256, side.network, attack, shown.image(index), "film")
     made: api.Film | None = quick_results().get(key)
-    if made is None:
-        assert shown.bench is not None
-        (image,), (label,) = shown.bench.test.tensors(index, index + 1)
+    if made is not None:
+        return made
+    assert shown.bench is not None
+    bench = shown.bench
+
+    def make() -> api.Film:
+        (image,), (label,) = bench.test.tensors(index, index + 1)
+        view, craft = networks_at(bench, shown.card.weights_sha256, side.network)
         generator = api.seeded(api.SEED, index)
-        with quick_slot():
-            view, craft = networks_at(shown.bench, shown.card.weights_sha256, side.network)
-            image = image.to(shown.bench.device)
-            made = api.film(view, attack, image, int(label), generator=generator, craft=craft)
-        remember(key, made, quick_results())
-    return made
+        return api.film(view, attack, image.to(bench.device), int(label), generator=generator, craft=craft)
+
+    with quick_slot(key):
+        return shared(key, make, quick_results())
 
 
 def surface(shown: Shown, side: Side, attack: Filmed, index: int) -> api.Surface:
     """The loss around the image at one setting, along that setting's own attack."""
     key = (shown.card.weights_sha256, side.network, attack, shown.image(index), "surface")
     made: api.Surface | None = quick_results().get(key)
-    if made is None:
-        assert shown.bench is not None
-        one = film(shown, side, attack, index)
-        image, last = (torch.from_numpy(one.images[at]).to(shown.bench.device) for at in (0, -1))
+    if made is not None:
+        return made
+    assert shown.bench is not None
+    bench, one = shown.bench, film(shown, side, attack, index)
+
+    def make() -> api.Surface:
+        image, last = (torch.from_numpy(one.images[at]).to(bench.device) for at in (0, -1))
+        view, _ = networks_at(bench, shown.card.weights_sha256, side.network)
         generator = api.seeded(api.SEED, index)
-        with quick_slot():
-            view, _ = networks_at(shown.bench, shown.card.weights_sha256, side.network)
-            made = api.surface(view, image, one.label, last - image, RADIUS, N_SURFACE, generator=generator)
-        remember(key, made, quick_results())
-    return made
+        return api.surface(view, image, one.label, last - image, RADIUS, N_SURFACE, generator=generator)
+
+    with quick_slot(key):
+        return shared(key, make, quick_results())
 
 
 def prepare_neighbours(shown: Shown, sides: Sequence[Side]) -> None:
@@ -107,7 +113,7 @@ def prepare_neighbours(shown: Shown, sides: Sequence[Side]) -> None:
         for lam in (side.lam + LAM_STEP, side.lam - LAM_STEP):
             if 0 <= lam <= 1:
                 near = Side(round(lam, 2), side.line, side.design).network
-                with quick_slot():
+                with quick_slot((shown.card.weights_sha256, near)):
                     networks_at(shown.bench, shown.card.weights_sha256, near)
 
 

@@ -72,10 +72,12 @@ def maps(shown: Shown, views: Sequence[View], progress: Progress) -> list[Seen]:
     """The maps that nobody asked for yet are computed. InputError where a setting is impossible."""
     found: list[Seen] = []
     for done, view in enumerate(views):
-        if view not in results():
+        seen: Seen | None = results().get(view)
+        if seen is None:
             progress(done, len(views))
-            remember(view, _one(shown, view))
-        found.append(results()[view])
+            seen = _one(shown, view)
+            remember(view, seen)
+        found.append(seen)
     return found
 
 

@@ -31,7 +31,7 @@ def side_by_side(shown: Shown, views: list[View], unit: str, image: str = "") ->
     """Image and map, clean above attacked, a column a setting; one legend for all. image: as in `watch`."""
     assert shown.bench is not None
     if maps.missing(views):
-        with working("Asking the network ...") as progress:
+        with working("Asking the network ...", "attribution", tuple(views)) as progress:
             seen = maps.maps(shown, views, progress)
     else:
         seen = maps.maps(shown, views, lambda *_: None)

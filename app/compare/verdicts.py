@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from app.cache import keep, recall
 from app.forms import of_arrays
+from app.lasting import keep, recall
 from app.shown import Shown
 from engine import api
 

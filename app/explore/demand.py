@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from app.cache import keep, recall
 from app.explore.payload import Sources
 from app.forms import CURVES, STRIP
 from app.jobs import working
+from app.lasting import computed, recall
 from app.selection import Selection
 from app.shown import Shown
 from engine import api
@@ -52,12 +52,14 @@ def _strip(shown: Shown, bench: api.Bench, selection: Selection) -> api.Strip:
     attack = selection.engine_attack or api.pgd(10, api.MAIN_EPS)
     key = Key("strip", shown.card.weights_sha256, selection.line, attack, STOPS)
     made = recall(key, bench, N_STRIP, STRIP)
-    if made is None:
-        line = api.LINES[selection.line]
-        with working("Attacking the images at every stop ...") as progress:
-            made = api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, progress)
-        keep(key, made, bench, N_STRIP, STRIP)
-    return made
+    if made is not None:
+        return made
+    line = api.LINES[selection.line]
+    with working("Attacking the images at every stop ...", "strip", key) as progress:
+        return computed(
+            key, lambda: api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, progress), bench, N_STRIP,
+            STRIP,
+        )  # fmt: skip
 
 
 def offer(shown: Shown, selection: Selection) -> None:
@@ -77,9 +79,9 @@ def offer(shown: Shown, selection: Selection) -> None:
             return
         st.button("Cancel", key="cancel", icon=":material/stop:")
         try:
-            with working("Attacking every stop ...") as progress:
-                curves = _curves(shown.bench, selection, progress)
-            keep(_curve_key(shown, selection), curves, shown.bench, N_CURVE, CURVES)
+            bench, key = shown.bench, _curve_key(shown, selection)
+            with working("Attacking every stop ...", "curve", key) as progress:
+                computed(key, lambda: _curves(bench, selection, progress), bench, N_CURVE, CURVES)
         except api.InputError as error:
             st.warning(str(error))
             return

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from app.cache import Networks, networks_at, remember, results
+from app.cache import Networks, networks_at, results, shared
 from app.charts.pictures import magnified, sheet
 from app.controls import hideable
 from app.jobs import slot
@@ -88,13 +88,12 @@ def live_card(shown: Shown, start: api.NormSetting, indices: tuple[int, ...], pi
     if result is None:
         note = st.empty()
         try:
-            with slot(note.caption):
-                networks = networks_at(shown.bench, shown.card.weights_sha256, setting)
-                result = compute(shown.bench, networks, request)
+            bench, weights = shown.bench, shown.card.weights_sha256
+            with slot(note.caption, "live", request):
+                result = shared(request, lambda: compute(bench, networks_at(bench, weights, setting), request))
         except api.InputError as error:
             note.warning(str(error))
             return
-        remember(request, result)
     _draw(shown.bench, request, result, pinned, magnify)
 
 

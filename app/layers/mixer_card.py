@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.cache import kept, results
+from app.cache import results, shared
 from app.charts import gaps
 from app.components.mixer import MixerPayload, mixed, mixer
 from app.components.network import stages
@@ -137,7 +137,7 @@ def answer(shown: Shown, live: Live, uniform: Live, mix: Mix, note: Any) -> None
         rows = pd.concat([curve, mix_row(found)], ignore_index=True)
         chart.vega_lite_chart(
             rows,
-            spec=kept("mix plane", lambda: bare(gaps.plane_chart().to_dict())),
+            spec=shared("mix plane", lambda: bare(gaps.plane_chart().to_dict())),
             alt="Clean against robust accuracy: uniform blends as a line, the mix as a diamond with intervals",
         )  # fmt: skip
         said = caption(shown, live, mix, found, before)

@@ -106,18 +106,27 @@ def refine(shown: Shown, live: Live, tell: Tell) -> Iterator[Verdicts]:
     for start, stop in CHUNKS:
         if start < len(found) or start >= len(bench.test):
             continue
-        with slot(tell):
-            view, craft = networks_at(bench, live.weights_sha256, live.setting)
-            images, labels = (tensor.to(bench.device) for tensor in bench.test.tensors(start, stop))
-            clean = api.judged(view, images, labels)
-            robust, where = clean.clone(), clean.nonzero()[:, 0]
-            if len(where):
-                chosen, truth = images[where.to(bench.device)], labels[where.to(bench.device)]
-                attacked = live.attack(craft, chosen, truth, generator=api.seeded(api.SEED, start))
-                robust[where] = api.judged(view, attacked, truth)
-        found = Verdicts(torch.cat([found.clean, clean]), torch.cat([found.robust, robust]))
-        remember(live, found)
+        with slot(tell, "mixer", live):
+            by_now: Verdicts = results().get(live, NOTHING)
+            if len(by_now) > len(found):  # another visitor asks for the same
+                found = by_now
+            else:
+                more = _judge(bench, live, start, stop)
+                found = Verdicts(torch.cat([found.clean, more.clean]), torch.cat([found.robust, more.robust]))
+                remember(live, found)
         yield found
+
+
+def _judge(bench: api.Bench, live: Live, start: int, stop: int) -> Verdicts:
+    view, craft = networks_at(bench, live.weights_sha256, live.setting)
+    images, labels = (tensor.to(bench.device) for tensor in bench.test.tensors(start, stop))
+    clean = api.judged(view, images, labels)
+    robust, where = clean.clone(), clean.nonzero()[:, 0]
+    if len(where):
+        chosen, truth = images[where.to(bench.device)], labels[where.to(bench.device)]
+        attacked = live.attack(craft, chosen, truth, generator=api.seeded(api.SEED, start))
+        robust[where] = api.judged(view, attacked, truth)
+    return Verdicts(clean, robust)
 
 
 def change(now: Verdicts, before: Verdicts) -> list[tuple[float, float]]:

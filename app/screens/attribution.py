@@ -12,11 +12,11 @@ from app.attribution import maps, taken
 from app.attribution.maps import LAMS, Measure, View
 from app.attribution.methods import ABOUT, METHODS, NS
 from app.attribution.side_by_side import side_by_side
-from app.cache import keep, recall
 from app.charts import attribution
 from app.controls import control_row, eps_control, hideable, model_control
 from app.forms import SHARES
 from app.jobs import working
+from app.lasting import computed, recall
 from app.selection import DESIGN_NOTES, EPS
 from app.shown import Shown
 from app.takeaway.figure import Part
@@ -116,9 +116,9 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
         if not st.button(f"Measure on {asked.n} images", key="go_measure", icon=":material/play_arrow:"):
             return
         st.button("Cancel", key="cancel_measure", icon=":material/stop:")
-        with working("Asking the network about every image ...") as progress:
-            found = maps.measured(shown.bench, asked, progress)
-        keep(asked, found, shown.bench, asked.n, SHARES)
+        bench = shown.bench
+        with working("Asking the network about every image ...", "attribution", asked) as progress:
+            computed(asked, lambda: maps.measured(bench, asked, progress), bench, asked.n, SHARES)
         st.rerun()
     findings(found)
     drawn: list[Part] = []

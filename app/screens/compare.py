@@ -104,7 +104,7 @@ def image_by_image(both: list[Shown], selections: list[Selection], lam: float) -
         st.button("Cancel", key="cancel", icon=":material/stop:")
         for name, shown, one in zip(NAMES, both, asked, strict=True):
             assert shown.bench is not None
-            with working(f"Judging {name} ...") as progress:
+            with working(f"Judging {name} ...", "compare", one) as progress:
                 if known(shown.bench, one) is None:  # a visitor who asked for the same may have held the slot until now
                     ask(shown.bench, one, progress)
         st.rerun()

@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 
 from app import cache, lecture
-from app.cache import kept
+from app.cache import shared
 from app.charts import gaps
 from app.components.copy_link import copy_link
 from app.components.network import encode, network, picked
@@ -116,7 +116,7 @@ def verdict(shown: Shown, found: dict[str, list[measures.Spread]] | None, layer:
     several = not shown.card.norm_design.share_statistics
     lines: list[str] = []
     for at, where in ((layer, "This layer"), ("", f"All {len(views.sizes(shown.model))} layers, averaged")):
-        stored = kept((shown.card.weights_sha256, "stored", at), lambda of=at: views.stored_gap(shown.model, of))
+        stored = shared((shown.card.weights_sha256, "stored", at), lambda of=at: views.stored_gap(shown.model, of))
         said = [f"stored, {views.stored_words(stored)}"] if several else []
         if found is not None:
             held, null = (views.held_gap(found[source], at) for source in ("attacked", "other"))
@@ -140,7 +140,7 @@ def histogram(parts: tuple[Part, ...], question: Question, shown: Shown, layer: 
         for name, title in (("clean", "clean images"), ("attacked", gaps.ATTACKED))
     }
     key = (question, "histogram", layer, channel)
-    spec = kept(key, lambda: gaps.histogram_chart(gaps.histogram_rows(bounds, counts)).to_dict())
+    spec = shared(key, lambda: gaps.histogram_chart(gaps.histogram_rows(bounds, counts)).to_dict())
     st.vega_lite_chart(spec=spec, key="values", alt="Histogram of one channel's values, clean and attacked images")
     taken.offer_values(shown, parts, question, layer, channel, spec)
     st.caption(
@@ -172,7 +172,7 @@ def depth(
     )  # fmt: skip
     several = not shown.card.norm_design.share_statistics
     stored = several and row.toggle("With the stored NS", key="with_stored", bind="query-params")
-    st.markdown(kept((question, "words"), lambda: views.depth_words(found, parts)))
+    st.markdown(shared((question, "words"), lambda: views.depth_words(found, parts)))
     left, middle, right = st.columns([2, 2, 1.5], gap="large")
     drawn: list[tuple[str, Any]] = []
     for (quantity, title), column in zip(QUANTITIES.items(), (left, middle), strict=True):
@@ -182,14 +182,14 @@ def depth(
             rows = views.depth_rows(shown.model, found, at.metric, of)
             return gaps.depth_chart(rows, "distance", layer, stored).to_dict()
 
-        drawn.append((title, kept(key, make)))
+        drawn.append((title, shared(key, make)))
         column.markdown(f"**{title}**")
         column.vega_lite_chart(
             spec=drawn[-1][1],
             key=f"depth_{quantity}",
             alt=f"Distance of the {title} from clean images by depth: attacked, noisy and other clean images",
         )  # fmt: skip
-    drawn.append(("Accuracy on these images", kept((question, "accuracy"),
+    drawn.append(("Accuracy on these images", shared((question, "accuracy"),
                  lambda: gaps.accuracy_chart(views.accuracy_rows(parts)).to_dict())))  # fmt: skip
     taken.offer_depth(shown, parts, question, at, drawn)
     right.markdown(f"**{drawn[-1][0]}**")
@@ -264,10 +264,10 @@ def body(shown: Shown, level: int) -> About:
     sha, label = shown.card.weights_sha256, sizes[layer][0]
     view = at if parts is not None else Look(False, at.at, at.metric, at.quantity)
     key = (sha, question if parts else None, view, layer, channel)
-    data = kept(key, lambda: encode(views.network_payload(shown.model, parts, view, layer, channel)))
+    data = shared(key, lambda: encode(views.network_payload(shown.model, parts, view, layer, channel)))
     with place:
         network(data, key="network", on_picked_change=lambda: take_pick(sizes))
-    found = kept((question, "gaps"), lambda: views.all_gaps(parts)) if parts else None
+    found = shared((question, "gaps"), lambda: views.all_gaps(parts)) if parts else None
     taken.offer_stored(shown, at, layer)
     if parts is None or found is None:
         verdict(shown, found, label)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import cache
+from app import cache, mode
 from app.charts import models
 from app.selection import PREFERRED
 from app.takeaway.tray import About, heading, offer, take_away
@@ -181,6 +181,9 @@ def page() -> None:
         one(chosen)
         take_away(place, About("models", [chosen], "Figures as they stand in the checkpoints' cards"))
     st.markdown((TEXT / "data_and_limits.md").read_text())
+    limits = mode.current()
+    where = "a demo open to everybody" if limits.name == "demo" else "running on your own machine"
+    st.markdown(f"## Limits of this server\n\nThis is {where}.\n\n" + "".join(f"- {s}\n" for s in limits.sentences()))
 
 
 page()

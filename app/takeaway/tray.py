@@ -22,7 +22,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import lecture
-from app.cache import kept, quick_results
+from app.cache import quick_results, shared
 from app.takeaway.figure import Figure, Format, Part, drawn, key, source_line, table
 from engine import api
 
@@ -135,7 +135,7 @@ def _choose(figures: dict[str, Figure], about: About, settings: str) -> None:
 
 def file(figure: Figure, settings: str, kind: Format) -> bytes:
     """The figure's file, drawn once."""
-    return kept(key(figure, settings, kind), lambda: drawn(figure, settings, kind), quick_results())
+    return shared(key(figure, settings, kind), lambda: drawn(figure, settings, kind), quick_results())
 
 
 def csv(figure: Figure) -> str:

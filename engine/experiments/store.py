@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.cards import ModelCard
 from engine.experiments.base import Finding, marked_stale
-from engine.files import write_atomic
+from engine.files import parse_json, write_atomic
 from engine.values import InputError
 
 
@@ -30,7 +30,7 @@ def save_finding(folder: Path, finding: Finding) -> None:
 def load_finding(path: Path) -> Finding:
     """InputError where the file is missing or damaged."""
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); make it again: python -m engine paper --again.") from None
     return Finding.from_json(value, str(path))

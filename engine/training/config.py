@@ -138,9 +138,14 @@ def load_config(path: Path) -> TrainConfig:
         values = tomllib.loads(path.read_text())
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not TOML, not UTF-8, or a number with thousands of digits
         raise InputError(f"{path} is not valid TOML: {error}.") from None
-    return config_from(values, str(path))
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply to be a training configuration.") from None
+    try:
+        return config_from(values, str(path))
+    except OverflowError:
+        raise InputError(f"{path} holds a number beyond all use.") from None
 
 
 def as_toml(config: TrainConfig) -> str:

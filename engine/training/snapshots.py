@@ -9,7 +9,6 @@ Usage::
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,10 @@ from torch import Tensor, nn
 
 from engine.attacks import PGD
 from engine.data.base import ImageSet
-from engine.files import write_atomic
+from engine.files import check_zip, write_atomic
 from engine.norm import at, channels_last, fold
 from engine.norm.reestimate import reestimate
+from engine.strip import DAMAGE, MOST_BYTES
 from engine.values import Branch, InputError, NormSetting, Reestimated, ThreatModel, branch_setting
 
 N_IMAGES, BATCH, STEPS, SEED = 256, 128, 10, 0
@@ -76,9 +76,10 @@ def keep(path: Path, epoch: int, model: nn.Module, data: ImageSet, eps: float) -
 
 def _read(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     try:
+        check_zip(path, MOST_BYTES)
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise InputError(f"{path} cannot be read ({error}); delete it.") from None
 
 
@@ -86,10 +87,16 @@ def load_snapshots(path: Path) -> dict[str, Snapshots]:
     """Every layer's statistics by epoch. InputError where the file is damaged."""
     held = _read(path)
     try:
-        epochs = held.pop("epochs").astype(np.int64)
+        epochs = held.pop("epochs")
+        wrong = [
+            name for name, rows in held.items() if rows.dtype.kind != "f" or rows.shape[:2] != (len(epochs), len(KINDS))
+        ]
+        if epochs.dtype.kind != "i" or wrong:
+            raise ValueError(f"{wrong[0] if wrong else 'epochs'} has another form")
+        epochs = epochs.astype(np.int64)
         return {
             name: Snapshots(epochs, *(rows[:, kind].astype(np.float32) for kind in range(len(KINDS))))
             for name, rows in held.items()
         }
-    except (KeyError, IndexError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path} is damaged ({error}); delete it.") from None

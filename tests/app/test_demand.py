@@ -68,7 +68,7 @@ def test_progress_rises_to_the_end_over_all_stops() -> None:
 
 
 def test_old_results_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_RESULTS", 3)
+    monkeypatch.setattr(cache.results(), "max_entries", 3)
     for key in range(5):
         cache.remember(key, str(key))
-    assert cache.results() == {2: "2", 3: "3", 4: "4"}
+    assert list(cache.results()) == [2, 3, 4]

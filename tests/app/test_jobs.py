@@ -7,7 +7,7 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import jobs
+from app import jobs, mode
 from app.jobs import slot
 from tests.support import in_threads
 
@@ -109,7 +109,7 @@ def test_work_over_the_limit_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatc
                 progress(step, 1000)
         st.markdown("done")
 
-    monkeypatch.setenv(jobs.LIMIT_VARIABLE, "0.1")
+    monkeypatch.setenv(mode.SECONDS_VARIABLE, "0.1")
     at = AppTest.from_function(script, default_timeout=30).run()
     assert "longer than 0.1 s" in at.warning[0].value
     assert not at.markdown

@@ -1,147 +1,138 @@
-"""What was computed is there after a restart, is the same as it was, and nothing breaks where it cannot be kept."""
+"""The bounded cache: entries, bytes, who goes first, and one computation for visitors who ask at the same moment."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
-from pathlib import Path
-from typing import Any
+import threading
+import time
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from app import cache
-from app.attack import strength
-from app.attack.strength import Asked
-from app.compare.verdicts import SAID, Said
-from app.explore import demand
-from app.forms import CURVES, SHARES, STRIP, TABLE, Form
-from app.selection import Selection
-from app.shown import Shown
-from engine import api
-from tests.app.conftest import ATTACK, PAIR, Explorer, forget_computed, run
-from tests.app.test_explore import payload
-from tests.app.world import strip
-
-N_SMALL = 8
-QUESTION = Asked("eps", "toy", "ab" * 32, PAIR, ATTACK)
+from app import cache, jobs
+from app.cache import shared
+from app.jobs import slot
+from app.kept import Kept, size_of
+from tests.support import Worker, in_threads
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file of a store of this test's own."""
-    monkeypatch.setenv("DUAL_BN_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(demand, "N_CURVE", N_SMALL)
-    forget_computed()
-    yield tmp_path / "store" / "results.sqlite"
-    forget_computed()
+@dataclass(frozen=True, slots=True)
+class Pair:
+    left: np.ndarray
+    right: list[torch.Tensor]
 
 
-def test_a_restarted_server_shows_the_curve_without_computing(
-    explorer: Explorer, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at = explorer(model="bare", ns="clean")
-    at.button(key="compute").click()
-    first = payload(run(at))
-    assert {entry.sound for entry in api.store.Store(place).entries()} == {True}
-    forget_computed()  # all that a server knows by heart
-    for name in ("_curves", "working"):
-        monkeypatch.setattr(demand, name, lambda *_: pytest.fail("computed again"))
-    again = payload(explorer(model="bare", ns="clean"))
-    assert again["curves"] == first["curves"]
-    assert again["images"] == first["images"]
-    monkeypatch.undo()
-    monkeypatch.setenv("DUAL_BN_STORE", "off")
-    forget_computed()
-    assert explorer(model="bare", ns="clean").button(key="compute"), "switched off, nothing is found"
-
-
-@pytest.mark.parametrize("content", ["damaged", ""], ids=["no-database", "emptied"])
-def test_a_damaged_store_is_computed_anew(explorer: Explorer, place: Path, content: str) -> None:
-    at = explorer(model="bare", ns="clean", attack="none")
-    at.button(key="compute").click()
-    first = payload(run(at))
-    place.write_text(content)
-    forget_computed()
-    at = explorer(model="bare", ns="clean", attack="none")
-    at.button(key="compute").click()
-    assert payload(run(at))["curves"] == first["curves"]
-    assert len(list(api.store.Store(place).entries())) == 2  # the curve, and the images beside it
-
-
-def test_without_a_place_to_write_all_works_and_the_log_says_so_once(
-    explorer: Explorer, place: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    place.parent.write_text("a file where the folder should be")
-    cache._note.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        for attack in ("none", "FGSM"):
-            at = explorer(model="bare", ns="clean", attack=attack)
-            at.button(key="compute").click()
-            assert payload(run(at))["curves"]["clean"]["n"] == N_SMALL
-    assert len([record for record in caplog.records if "Results cannot be kept in" in record.message]) == 1
-
-
-def rows(shown: Shown) -> pd.DataFrame:
-    assert shown.bench is not None
-    return strength.over_eps(shown.bench, QUESTION, lambda *_: None)
-
-
-def curves(shown: Shown) -> tuple[api.Curve, api.Curve | None]:
-    assert shown.bench is not None
-    return demand._curves(shown.bench, Selection("toy", "ap", "stored:1", "PGD-10", 8), lambda *_: None)
-
-
-def answers(_: Shown) -> Said:
-    return Said(np.arange(5), np.arange(5)[::-1].copy())
-
-
-def looked_at(shown: Shown) -> list[api.Shares]:
-    assert shown.bench is not None
-    settings = [api.branch_setting(branch) for branch in api.Branch]
-    return list(api.shares(shown.bench, settings, ATTACK, "saliency", 4, api.SEED))
-
-
-def same(a: Any, b: Any) -> bool:
-    """Down to the last bit and type, arrays within values and tables too."""
-    if isinstance(a, pd.DataFrame):
-        return isinstance(b, pd.DataFrame) and a.equals(b) and list(a.dtypes) == list(b.dtypes)
-    if isinstance(a, np.ndarray):
-        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
-    if isinstance(a, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, api.Strip | api.Shares | Said):
-        return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
-    return a == b
-
-
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
-    ("form", "make"),
-    [(TABLE, rows), (CURVES, curves), (SAID, answers), (SHARES, looked_at), (STRIP, lambda _: strip(0))],
-    ids=["table", "curves", "answers", "shares", "strip"],
+    ("value", "at_least"),
+    [
+        (np.zeros((1000, 125)), 1_000_000),
+        (torch.zeros(250_000), 1_000_000),
+        ("x" * 1_000_000, 1_000_000),
+        (Pair(np.zeros(62_500), [torch.zeros(125_000)]), 1_000_000),
+        ({"rows": (pd.DataFrame({"a": np.zeros(125_000)}),)}, 1_000_000),
+    ],
 )
-def test_what_is_kept_comes_back_the_same(
-    shown: Shown, place: Path, form: Form[object], make: Callable[[Shown], object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demand, "STOPS", (0.0, 1.0))
-    bench = shown.bench
-    assert bench is not None
-    value = make(shown)
-    cache.keep(QUESTION, value, bench, 6, form)
-    assert same(cache.recall(QUESTION, bench, 6, form), value)
-    forget_computed()
-    assert same(cache.recall(QUESTION, bench, 6, form), value)
-    forget_computed()
-    others = replace(bench, test=api.load_data("shapes", "test", 41))
-    assert cache.recall(QUESTION, others, 6, form) is None
-    assert cache.recall(replace(QUESTION, weights_sha256="cd"), bench, 6, form) is None
-    assert cache.recall(QUESTION, bench, 7, form) is None
-    assert len(list(api.store.Store(place).entries())) == 1
+def test_a_megabyte_counts_as_one(value: object, at_least: int) -> None:
+    assert at_least <= size_of(value) < 1.01 * at_least
 
 
-def test_infinite_distances_and_every_digit_survive() -> None:
-    table = pd.DataFrame({"eps": [np.inf, 0.1 + 0.2, 1e-300], "fired": [True, False, True], "n": [1, 2, 3]})
-    assert same(TABLE.decode(TABLE.encode(table)), table)
+def test_the_same_array_twice_counts_once_and_a_ring_ends() -> None:
+    ring: list[object] = [array := np.zeros(125_000), array]
+    ring.append(ring)
+    assert 1_000_000 <= size_of(ring) < 1_010_000
+
+
+def test_bytes_are_bounded_whatever_is_put() -> None:
+    kept, sizes = Kept(1000, 3_000_000), np.random.default_rng(0).integers(1, 1_000_000, 300)
+    for key, size in enumerate(sizes):
+        kept.put(key, np.zeros(size, np.uint8))
+        assert kept.bytes <= 3_000_000
+        assert kept.bytes == sum(size_of(kept.get(key)) for key in kept)
+    assert kept.counts.evicted == 300 - len(kept)
+
+
+def test_what_was_asked_for_stays_and_the_newest_stays_however_large() -> None:
+    kept = Kept(2, 1000)
+    kept.put("a", 1)
+    kept.put("b", 2)
+    assert kept.get("a") == 1
+    kept.put("c", 3)
+    assert list(kept) == ["a", "c"]
+    kept.put("huge", "x" * 10_000)
+    assert list(kept) == ["huge"]
+    kept.clear()
+    assert (len(kept), kept.bytes, kept.get("huge")) == (0, 0, None)
+
+
+def test_putting_a_key_again_replaces_its_bytes() -> None:
+    kept = Kept(10, 10_000)
+    for _ in range(5):
+        kept.put("a", "x" * 1000)
+    assert kept.bytes == size_of("x" * 1000)
+
+
+def test_threads_leave_the_count_right() -> None:
+    kept = Kept(50, 100_000)
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for key in rng.integers(0, 100, 2000):
+            if kept.get(int(key)) is None:
+                kept.put(int(key), "x" * int(rng.integers(1, 5000)))
+
+    in_threads([lambda seed=seed: work(seed) for seed in range(8)])
+    assert kept.bytes == sum(size_of(kept.get(key)) for key in kept) <= 100_000
+    assert kept.counts.hits + kept.counts.misses == 8 * 2000 + len(kept)
+
+
+@pytest.mark.usefixtures("clear_results")
+def test_a_classroom_that_asks_for_the_same_shares_one_computation() -> None:
+    """Long work that lets others go first, so that without sharing a second computation would begin meanwhile."""
+    made, told = list[int](), list[str]()
+    everybody = threading.Barrier(12)
+
+    def visit(number: int) -> int:
+        everybody.wait(10)
+        with slot(told.append, "test", "the question") as ticket:
+
+            def compute() -> int:
+                for _ in range(5):
+                    time.sleep(0.05)
+                    jobs.LINE.let_others_go_first(ticket, told.append)
+                made.append(number)
+                return 1000 + number
+
+            return shared("the question", compute)
+
+    answers = in_threads([lambda number=number: visit(number) for number in range(12)])
+    assert len(made) == 1
+    assert answers == [1000 + made[0]] * 12
+    assert any("the very same" in text for text in told)
+    assert not jobs.LINE.tickets
+    assert not jobs.FLIGHTS.keys
+
+
+@pytest.mark.usefixtures("clear_results")
+def test_when_the_one_who_computes_leaves_the_next_one_takes_over() -> None:
+    begun = threading.Event()
+
+    def leave() -> None:
+        with slot(lambda _: None, "test", "q"):
+            begun.set()
+            time.sleep(0.3)
+            raise KeyError("gone")
+
+    def stay() -> str:
+        begun.wait(10)
+        with slot(lambda _: None, "test", "q"):
+            return shared("q", lambda: "mine")
+
+    first, second = Worker(leave), Worker(stay)
+    first.start()
+    second.start()
+    with pytest.raises(KeyError):
+        first.outcome()
+    assert second.outcome() == "mine"
+    assert cache.results().get("q") == "mine"

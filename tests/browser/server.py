@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ class Server:
 
     url: str
     log_file: Path
+    process: subprocess.Popen[bytes]
 
     def log(self) -> str:
         """What was printed so far, without the colours that Streamlit gives tracebacks even when writing to a file."""
@@ -44,13 +45,14 @@ class Server:
 
 
 @contextmanager
-def serve(script: Path, workdir: Path) -> Generator[Server, None, None]:
+def serve(script: Path, workdir: Path, variables: Mapping[str, str] | None = None) -> Generator[Server, None, None]:
     """Runs `script` under `streamlit run` from `workdir` until the block ends. Raises ServerError.
 
-    From another directory and without PYTHONPATH, because that is how imports that only work inside pytest are found.
+    variables: of its environment, beside those of this process. From another directory and without PYTHONPATH, because
+    that is how imports that only work inside pytest are found.
     """
-    port = _free_port()
-    server = Server(f"http://127.0.0.1:{port}", workdir / "server.log")
+    port = free_port()
+    log_file = workdir / "server.log"
     options = {
         "server.port": port,
         "server.address": "127.0.0.1",
@@ -60,8 +62,8 @@ def serve(script: Path, workdir: Path) -> Generator[Server, None, None]:
     }
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
     command += [f"--{name}={value}" for name, value in options.items()]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with server.log_file.open("wb") as log:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | dict(variables or {})
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=workdir,
@@ -71,21 +73,22 @@ def serve(script: Path, workdir: Path) -> Generator[Server, None, None]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    server = Server(f"http://127.0.0.1:{port}", log_file, process)
     try:
-        _wait_healthy(server, process)
+        _wait_healthy(server)
         yield server
     finally:
         _stop(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_healthy(server: Server, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def _wait_healthy(server: Server) -> None:
+    process, deadline = server.process, time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=5):

@@ -1,0 +1,101 @@
+"""Runs one parser on many damaged inputs and counts what it does.
+
+Usage::
+
+    result = hammer("card", 10_000, folder)
+    result.crashes          # [] or one line for each kind
+"""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+import traceback
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from engine.values import InputError
+from tests.fuzz.parsers import PARSERS
+
+HANG_SECONDS = 10
+SEED = 0
+
+
+class HungError(BaseException):
+    """One case took longer than HANG_SECONDS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """accepted: cases that the parser took for good; megabytes: how far the process's peak memory rose."""
+
+    parser: str
+    cases: int
+    accepted: int
+    seconds: float
+    megabytes: float
+    crashes: list[str]
+
+
+def hammer(name: str, cases: int, folder: Path) -> Result:
+    """The same cases every time (`SEED`). Anything but a result or an InputError is a crash, which ends nothing."""
+    parser = PARSERS[name](folder)
+    parser.read(parser.good)
+    counts, crashes = Counter[str](), dict[str, str]()
+    before, began = peak(), time.monotonic()
+
+    @seed(SEED)
+    @settings(
+        max_examples=cases, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )  # fmt: skip
+    @given(parser.cases)
+    def one(case: Any) -> None:
+        counts["cases"] += 1
+        try:
+            with alarm():
+                parser.read(case)
+            counts["accepted"] += 1
+        except InputError:
+            pass
+        except (Exception, HungError) as error:
+            crashes.setdefault(
+                where(error), f"{type(error).__name__}: {str(error)[:80]} at {where(error)}: {case!r:.200}"
+            )
+
+    one()
+    seconds = time.monotonic() - began
+    return Result(name, counts["cases"], counts["accepted"], seconds, peak() - before, list(crashes.values()))
+
+
+def peak() -> float:
+    """Megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def where(error: BaseException) -> str:
+    """Innermost place in our own code."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/engine/" in f.filename or "/app/" in f.filename]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else type(error).__name__
+
+
+@contextmanager
+def alarm() -> Generator[None]:
+    def ring(_: int, __: FrameType | None) -> None:
+        raise HungError(f"more than {HANG_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
