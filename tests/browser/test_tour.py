@@ -13,6 +13,8 @@ from tests.browser.access import violations
 from tests.browser.chromium import wait_idle
 
 WAIT = 90_000
+patient = pytest.mark.timeout(400, func_only=True)
+"""For what waits often, on a machine that has other work as well."""
 FOCUS = """() => { let e = document.activeElement;
     while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
     if (!e || e === document.body) return '';
@@ -45,7 +47,7 @@ def option(page: Page, number: int) -> Locator:
     return page.locator(f".st-key-option_{number} button")
 
 
-@pytest.mark.timeout(400, func_only=True)
+@patient
 def test_the_whole_tour_by_keyboard_guesses_included(page: Page) -> None:
     visit(page, "/tour")
     for number, step in enumerate(STEPS, start=1):
@@ -83,6 +85,7 @@ def test_a_link_opens_its_step_and_try_it_opens_the_state(page: Page) -> None:
     assert page.get_by_role("alert").count() == 0
 
 
+@patient
 @pytest.mark.parametrize(
     ("width", "scheme", "path"),
     [(1366, "light", "/tour?step=3"), (1366, "dark", "/tour?step=8&notes=true"), (390, "light", "/tour"),
@@ -104,6 +107,7 @@ def test_accessible_and_within_the_screen(
     context.close()
 
 
+@patient
 @pytest.mark.parametrize(
     ("path", "number"),
     [("/?lam=0.7", ".blend .readout.robust .value"), ("/tour?step=4", ".blend .readout.robust .value"),
