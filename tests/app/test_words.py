@@ -18,6 +18,7 @@ from tests.app.conftest import ROOT, Explorer, run
 ON_SCREEN = (
     "λ", "NS", "AP", "eps", "PGD", "FGSM", "APGD", "Square", "AutoAttack", "White-box", "Transfer attack", "n", "Seed",
     "95 % interval", "Clean accuracy", "Robust accuracy", "W1", "Null", "ECE", "Attribution", "TRADES", "Cross-NS",
+    "Probability",
 )  # fmt: skip
 
 
