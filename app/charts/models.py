@@ -55,7 +55,8 @@ def branch_rows(cards: Iterable[api.ModelCard]) -> pd.DataFrame:
                 "design": card.norm_design.label, "learned_from": card.learned_from,
                 "eps": api.eps_label(card.config["eps"]), "attack": attack.label if attack else "", "n": of[True].n,
                 "data": card.data["name"], "network": card.architecture,
-                "images_seen": card.images_seen if known else None, "minutes": card.wall_seconds / 60 if known else None,
+                "images_seen": card.images_seen if known else None,
+                "minutes": card.wall_seconds / 60 if known else None,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
