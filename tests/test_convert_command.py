@@ -10,38 +10,40 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from docs.readme import block
 from engine import api
 from engine.__main__ import main
+from engine.models import ARCHITECTURES
 from engine.training import load_config
 from engine.values import Branch, branch_setting
 from tests.convert.public import public, write
+from tests.support import TinyCNN, tiny
 
 ROOT = Path(__file__).parents[1]
+ARCH = "test-command"
 RECIPE = ROOT / "runs" / "adversarial-branch.toml"
 Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one converted network, `mine`, and the file that it was made of."""
+    """A folder with two converted networks, `mine` and `mine-single`, and the file that they were made of.
+
+    They are tiny: what is tested here is the commands.
+    """
+    if ARCH not in ARCHITECTURES:
+        api.register(ARCH, TinyCNN)
     folder = tmp_path_factory.mktemp("checkpoints")
-    file = write(folder / "plain.safetensors", public().state_dict())
-    command = [
-        "convert",
-        str(file),
-        "--arch",
-        "resnet14-s2",
-        "--name",
-        "mine",
-        "--data",
-        "shapes",
-        "--root",
-        str(folder),
-    ]
-    assert main([*command, "--mean", "0.5", "0.4", "0.3", "--std", "0.2", "0.25", "0.3"]) == 0
+    file = write(folder / "plain.safetensors", tiny().state_dict())
+    for name, design in (("mine", "dual-bn"), ("mine-single", "single")):
+        assert main([*convert_command(file, name), "--data", "shapes", "--design", design, "--root", str(folder)]) == 0
     return folder
+
+
+def convert_command(file: Path, name: str) -> list[str]:
+    return ["convert", str(file), "--arch", ARCH, "--name", name]
 
 
 @pytest.fixture
@@ -55,25 +57,20 @@ def run(root: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def test_it_tells_what_it_made_and_what_comes_next(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["convert", str(root / "plain.safetensors"), "--arch", "resnet14-s2", "--name", "again"]
-    assert main([*command, "--root", str(tmp_path)]) == 0
+def test_it_tells_what_it_made_and_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "plain.safetensors", public().state_dict())
+    command = ["convert", str(file), "--arch", "resnet14-s2", "--name", "again", "--root", str(tmp_path / "root")]
+    assert main(command) == 0
     printed = capsys.readouterr().out
-    for part in (
-        "every one in its place",
-        "both branches begin",
-        "convert it again with --mean and --std",
-        "headline again",
-    ):
+    for part in ("every one in its place", "both branches begin", "again with --mean and --std", "headline again"):
         assert part in printed
-    assert main([*command, "--root", str(tmp_path)]) == 2
+    assert main(command) == 2
     assert "There is 'again'" in capsys.readouterr().err
-    card = api.load_card(root / "mine")
-    assert card.command == (
-        f"python -m engine convert {root / 'plain.safetensors'} --arch resnet14-s2 --design dual-bn --name mine "
-        "--data shapes --mean 0.5 0.4 0.3 --std 0.2 0.25 0.3"
+    command[5] = "other"
+    assert main([*command, "--mean", "0.5", "0.4", "0.3", "--std", "0.2", "0.25", "0.3"]) == 0
+    assert api.load_card(tmp_path / "root" / "other").command == (
+        f"python -m engine convert {file} --arch resnet14-s2 --design dual-bn --name other --mean 0.5 0.4 0.3 "
+        "--std 0.2 0.25 0.3"
     )
 
 
@@ -83,14 +80,14 @@ def test_every_command_takes_a_converted_network(run: Run, root: Path) -> None:
     assert evaluated["n"] == 8
     measured = run("headline", "mine", "--n", "4")
     assert len(measured["records"]) == 4
-    (entry,) = run("list")["checkpoints"]
-    assert entry["headline"]["clean"]["n"] == 4
-    card = api.load_card(root / "mine")
-    for name in ("gaps.json", "strip.npz"):  # as if made already: they take minutes
-        (root / "mine" / name).touch()
-    swept = run("sweep", "mine", "--n", "1", "--n-plane", "1")
-    assert swept["points"] == len(api.plan(card.norm_design, 1, 1))
-    table = block([card])
+    entries = {entry["name"]: entry for entry in run("list")["checkpoints"]}
+    assert entries["mine"]["headline"]["clean"]["n"] == 4
+    for name in ("gaps.json", "strip.npz"):  # as if made already
+        (root / "mine-single" / name).touch()
+    single = api.load_card(root / "mine-single")
+    swept = run("sweep", "mine-single", "--n", "1", "--n-plane", "1")
+    assert swept["points"] == len(api.plan(single.norm_design, 1, 1))
+    table = block([api.load_card(root / "mine")])
     assert "| dual BN | not known | 8/255 |" in table
     assert "mine, training images: The images it was trained on are not known here" in table
 
@@ -120,6 +117,10 @@ def test_its_adversarial_branch_is_trained_alone(run: Run, root: Path, tmp_path:
     again = load_config(root / "mine-tuned" / "train.toml")
     assert (again.as_json(), again.warm_start) == (card["config"], "mine")
     assert main(["train", str(recipe), "--warm-start", "mine", "--root", str(root), "--n-headline", "4"]) == 2
+
+
+def view_tensors(model: nn.Module, branch: Branch) -> list[Tensor]:
+    return list(api.at(model, branch_setting(branch)).state_dict().values())
 
 
 def test_own_images_are_trained_on_where_they_lie(run: Run, root: Path, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_the_shipped_recipe_is_sound() -> None:
 def test_bad_input_is_one_sentence(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: list[str], sentence: str
 ) -> None:
-    command = ["convert", str(root / "plain.safetensors"), "--arch", "resnet14-s2", "--name", "bad", *extra]
+    command = [*convert_command(root / "plain.safetensors", "bad"), *extra]
     assert main([*command, "--root", str(tmp_path / "root")]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -123,7 +123,7 @@ def test_a_card_can_be_chosen_read_whole_and_taken_away(explorer: Explorer) -> N
 def test_a_converted_network_says_where_it_came_from_and_claims_no_training(
     explorer: Explorer, use_checkpoints: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Judged on images of one's own, outside of the data folder at first: pages open and say why nothing is live."""
+    """Judged on images of one's own, at first outside of the data folder: the page opens and says so."""
     np.savez(tmp_path / "own.npz", images=np.zeros((60, 32, 32, 3), np.uint8), labels=np.arange(60) % 10)
     file = write(tmp_path / "my_*net*.safetensors", public().state_dict())
     root, own = tmp_path / "root", str(tmp_path / "own.npz")
