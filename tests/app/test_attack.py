@@ -112,7 +112,7 @@ def test_figures_are_computed_on_a_click_and_kept(explorer: Explorer, kind: str,
     assert charts(at) == more
     assert f"go_{kind}" not in [button.key for button in at.button]
     assert "95 % intervals" in captions(at)
-    assert at.code[0].value.startswith("python -m engine evaluate shapes-dual-bn --n ")
+    assert at.code[-1].value.startswith("python -m engine evaluate shapes-dual-bn --n ")
 
 
 @pytest.mark.usefixtures("small", "clear_results")
@@ -122,7 +122,7 @@ def test_checks_are_said_in_sentences(explorer: Explorer) -> None:
     text = "\n".join(markdown.value for markdown in run(at).markdown)
     assert text.count(":material/check:") + text.count(":material/warning:") == 7
     assert "have a gradient to follow" in text or "no gradient to follow" in text
-    assert at.code[0].value.endswith("--check")
+    assert at.code[-1].value.endswith("--check")
 
 
 @pytest.mark.usefixtures("small")

@@ -97,11 +97,15 @@ def test_no_letter_of_the_pages_is_missing_from_the_typeface() -> None:
 def test_pictures_and_several_plots_stand_side_by_side() -> None:
     content = io.BytesIO()
     Image.new("RGB", (4, 2), "red").save(content, "PNG")
-    chart = curve_chart(ROWS, "lambda", "λ", COLOURS)
-    root = ElementTree.fromstring(drawn(Figure("t", "c", lambda: [("a", chart), ("b", content.getvalue())]), "", "svg"))
+    x, y = ({"field": name, "type": "quantitative"} for name in ("lambda", "low"))
+    data = {"values": ROWS.to_dict("records")}
+    chart = {"data": data, "mark": {"type": "line", "clip": True}, "encoding": {"x": x, "y": y}, "height": 90}
+    parts = [("a", chart), ("b", chart), ("c", content.getvalue())]
+    root = ElementTree.fromstring(drawn(Figure("t", "c", lambda: parts), "", "svg"))
     (picture,) = root.iter(f"{SVG}image")
     assert float(picture.attrib["width"]) == pytest.approx(2 * float(picture.attrib["height"]), abs=1)
     ids = [node.get("id") for node in root.iter() if node.get("id")]
+    assert ids
     assert len(ids) == len(set(ids))
 
 

@@ -92,8 +92,8 @@ def test_the_hand_out_works_without_a_network_and_prints_on_one_page(
         sheet.on("console", lambda said, to=wrong: to.append(said.text) if said.type == "error" else None)
         sheet.on("request", lambda asked, to=wrong: None if asked.url.startswith(LOCAL) else to.append(asked.url))
         sheet.goto(file.as_uri())
-        expect(sheet.locator(ROBUST)).to_have_text(before)
-        expect(sheet.locator(".blend .tile").first).to_be_visible()
+        expect(sheet.locator(".blend .tile").first).to_be_visible(timeout=60_000)
+        assert sheet.locator(ROBUST).inner_text() == before
         sheet.locator(HANDLE).scroll_into_view_if_needed()
         drag(sheet, 0.2, 1)
         sheet.mouse.up()
