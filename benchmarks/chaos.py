@@ -189,7 +189,7 @@ def undisturbed(kind: Kind, folder: Path) -> tuple[bytes, float, float]:
 
 
 def tormented(kind: Kind, root: Path, kills: int, rng: np.random.Generator, seconds: float) -> Tally:
-    """Kills until there were `kills` (or the time is up), each followed by an examination, then lets the last one end."""
+    """Kills until there were enough, or the time is up, and examines after each; then lets the last one end."""
     whole, to_begin, at_work = undisturbed(kind, root)
     deadline = time.monotonic() + seconds
     tally, home = Tally(), tempfile.mkdtemp(dir=root)
