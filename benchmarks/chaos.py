@@ -16,6 +16,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import select
 import struct
 import sys
 import tempfile
@@ -175,26 +176,32 @@ def confirmations(reading: int) -> list[int]:
     return [value for (value,) in struct.iter_unpack("q", said[: len(said) // 8 * 8])]
 
 
-def undisturbed(kind: Kind, folder: Path) -> tuple[bytes, float]:
-    """The result, and seconds."""
+def undisturbed(kind: Kind, folder: Path) -> tuple[bytes, float, float]:
+    """The result, and seconds to the first confirmation and from there to the end."""
     started = time.monotonic()
     process, reading = begun(kind, folder)
+    select.select([reading], [], [])
+    first = time.monotonic()
     confirmations(reading)
     process.join()
     assert process.exitcode == 0, f"{kind.name} does not even run undisturbed"
-    return kind.result(folder), time.monotonic() - started
+    return kind.result(folder), first - started, time.monotonic() - first
 
 
-def tormented(kind: Kind, root: Path, kills: int, rng: np.random.Generator, deadline: float) -> Tally:
-    """Kills until there were `kills` (or the deadline), each followed by an examination, then lets the last one end."""
-    whole, seconds = undisturbed(kind, root)
+def tormented(kind: Kind, root: Path, kills: int, rng: np.random.Generator, seconds: float) -> Tally:
+    """Kills until there were enough, or the time is up, and examines after each; then lets the last one end."""
+    whole, to_begin, at_work = undisturbed(kind, root)
+    deadline = time.monotonic() + seconds
     tally, home = Tally(), tempfile.mkdtemp(dir=root)
     while True:
         folder = Path(home)
         last = tally.kills >= kills or time.monotonic() > deadline
         process, reading = begun(kind, folder)
         if not last:
-            process.join(rng.uniform(0, seconds / 2))
+            begins = rng.random() < 0.3  # the others are at work already
+            if not begins:
+                select.select([reading], [], [])
+            process.join(rng.uniform(0, to_begin if begins else at_work / 3))
             process.kill()
         said = confirmations(reading)
         process.join()
@@ -236,10 +243,9 @@ def main() -> int:
         serving.start()
         for index, kind in enumerate(kinds(server.url)):
             share = (arguments.kills + 3 - index) // 4
-            deadline = started + arguments.seconds * (index + 1) / 4
             root = Path(folder) / kind.name
             root.mkdir()
-            tallies[kind.name] = tormented(kind, root, share, rng, deadline)
+            tallies[kind.name] = tormented(kind, root, share, rng, arguments.seconds / 4)
         serving.kill()
         serving.join()
     problems = [problem for tally in tallies.values() for problem in tally.problems]
