@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
@@ -101,7 +102,7 @@ def page_run(page: str) -> Generator[None]:
 class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds")
         return json.dumps({"time": when, "level": record.levelname.lower(), "event": record.getMessage(), **fields})
 
 

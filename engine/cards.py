@@ -111,7 +111,8 @@ class Breakdown:
         attack = None if value["attack"] is None else attack_from_json(value["attack"])
         counts = (tuple(value["class_n"]), tuple(value["class_correct"]))
         for n, n_correct in zip(*counts, strict=True):
-            wilson(n_correct, n)  # refuses what is no accuracy
+            if (n_correct, n) != (0, 0):  # a class may have no image
+                wilson(n_correct, n)  # refuses what is no accuracy
         return cls(NormSetting.from_json(value["setting"]), attack, *counts, value["ece"])
 
 

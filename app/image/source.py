@@ -10,12 +10,14 @@ Names of files are never read: what a picture is, its bytes say.
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from app import mode
 from app.charts.pictures import framed
 from app.components.pad import Drawing, PadPayload, drawn, pad
 from app.components.paste import paste, pasted
@@ -98,7 +100,12 @@ def opened(data: bytes) -> api.picture.Picture:
     held: tuple[str, api.picture.Picture] | None = st.session_state.get("image_opened")
     if held is None or held[0] != digest:
         st.session_state.pop("image_opened", None)
-        held = digest, api.picture.open_picture(data)
+        limits, now = mode.current(), time.monotonic()
+        earlier: list[float] = st.session_state.setdefault("image_times", [])
+        if problem := limits.upload_problem(len(data), 0, 0, earlier, now):
+            raise api.InputError(problem)
+        earlier[:] = [*(then for then in earlier if now - then < 60), now]
+        held = digest, api.picture.open_picture(data, min(limits.upload_pixels, api.picture.MAX_PIXELS))
         st.session_state["image_opened"] = held
     return held[1]
 

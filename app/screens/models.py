@@ -63,7 +63,7 @@ def overview(cards: list[api.ModelCard]) -> None:
     st.caption(note)
     offer(
         "Clean against robust accuracy",
-        f"Every branch of every checkpoint on {NAMES[chosen]}; n = {max(rows['n']):,} held-out images, "
+        f"Every branch of every checkpoint on {NAMES.get(chosen, chosen)}; n = {max(rows['n']):,} held-out images, "
         f"{' and '.join(dict.fromkeys(rows['attack']))}, white-box. {note} python -m engine list",
         lambda: [("", chart)], lambda: rows, wide=True,
     )  # fmt: skip

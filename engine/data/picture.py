@@ -78,11 +78,11 @@ class Crop:
         return self.down * (height - side), self.across * (width - side), side
 
 
-def open_picture(data: bytes) -> Picture:
+def open_picture(data: bytes, most_pixels: int = MAX_PIXELS) -> Picture:
     """The picture in a file's bytes: upright, on white where it is transparent, in sRGB.
 
     Large ones are made smaller by a whole factor, mean over blocks. InputError where the bytes are no PNG, JPEG or
-    WebP, more than MAX_BYTES, or a picture of more than MAX_PIXELS.
+    WebP, more than MAX_BYTES, or a picture of more than `most_pixels`.
     """
     if not data:
         raise InputError("The file is empty; choose another one.")
@@ -90,9 +90,9 @@ def open_picture(data: bytes) -> Picture:
         raise InputError(f"The file has more than {MAX_BYTES >> 20} MB; make the picture smaller and try again.")
     kind = _kind(data)
     width, height = _size(data, kind)
-    if width * height > MAX_PIXELS:
+    if width * height > most_pixels:
         raise InputError(
-            f"The picture has {width:,} × {height:,} pixels, and {MAX_PIXELS // 10**6} million are the limit; make it "
+            f"The picture has {width:,} × {height:,} pixels, and {most_pixels // 10**6} million are the limit; make it "
             "smaller and try again."
         )
     if kind is JPEG and data.count(b"\xff\xda") > MAX_SCANS:

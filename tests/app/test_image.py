@@ -21,6 +21,7 @@ from app.charts.answers import answer_rows
 from app.charts.pictures import framed
 from app.components.pad import COLOURS, FINE, SIDE, START, Drawing, drawn, ready_shapes
 from app.components.paste import MOST, pasted
+from app.image import source
 from app.image.asked import STOPS, answers, shown_with, table
 from app.shown import Shown
 from engine import api
@@ -241,3 +242,19 @@ def test_ready_shapes_are_recognised_by_the_shipped_network() -> None:
         with torch.no_grad():
             right = api.at(model, api.branch_setting(branch))(images).argmax(1) == labels
         assert int(right.sum()) >= 58, branch  # of 60
+
+
+def test_a_demo_takes_smaller_pictures_and_fewer_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of the mode in force, by session; the same picture again is no second one."""
+    monkeypatch.setattr(source.st, "session_state", {})
+    large = png(np.zeros((2001, 2000, 3), np.uint8))
+    assert source.opened(large).pixels.shape[2] == 3
+    monkeypatch.setenv("DUAL_BN_MODE", "demo")
+    monkeypatch.setattr(source.st, "session_state", {})
+    with pytest.raises(api.InputError, match="4 million are the limit"):
+        source.opened(large)
+    for shade in range(9):
+        for _ in range(2):
+            source.opened(png(np.full((4, 4, 3), shade, np.uint8)))
+    with pytest.raises(api.InputError, match="10 pictures within a minute"):
+        source.opened(png(np.full((4, 4, 3), 99, np.uint8)))

@@ -57,7 +57,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
         changed(lambda t: t.update({"bn1.aux_bn.weight": t["bn1.weight"]})), {}, "of the other set of norms"
     ),
     "marked-conv": (
-        changed(lambda t: t.update({"layer1.0.conv1.aux_bn.weight": t["layer1.0.conv1.weight"]})), {}, "set of norms",
+        changed(lambda t: t.update({"layer1.0.conv1.aux_bn.weight": t["layer1.0.conv1.weight"]})), {}, "no batch norm",
     ),
     "other-architecture": (changed(lambda _: None), {"architecture": "resnet18"}, "try another --arch"),
     "no-architecture": (changed(lambda _: None), {"architecture": "vgg"}, "no architecture 'vgg'; choose one of"),

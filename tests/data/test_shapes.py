@@ -161,7 +161,7 @@ def test_images_that_are_not_there_are_refused(split: str, n: int | None, senten
 
 
 def test_an_unknown_data_set_is_refused() -> None:
-    with pytest.raises(InputError, match="There is no data set 'mnist'; choose one of shapes, cifar10"):
+    with pytest.raises(InputError, match="There is no data set 'mnist'; choose shapes, cifar10, a folder"):
         load_data("mnist", "test")
 
 
