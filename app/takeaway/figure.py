@@ -146,7 +146,7 @@ def composed(figure: Figure, settings: str) -> str:
         for column, (name, chart) in enumerate(parts[start : start + columns]):
             left = MARGIN + column * (cell + GAP)
             head, top = text([name], y, cell, size=14, bold=True, left=left) if name else ("", y)
-            content, height = _plot(plain(chart), cell, start + column)
+            content, height = _plot(plain(chart), cell)
             lines += [head, f'<g transform="translate({left:g} {top:g})">{content}</g>']
             below = max(below, top + height + GAP / 2)
     lines.append(f'<path d="M{MARGIN} {below:g}h{inner:g}" stroke="{HAIR}"/>')
@@ -161,8 +161,8 @@ def composed(figure: Figure, settings: str) -> str:
     )
 
 
-def _plot(chart: Any, width: float, number: int) -> tuple[str, float]:
-    """SVG of one part and its height."""
+def _plot(chart: Any, width: float) -> tuple[str, float]:
+    """SVG of one part and its height; no two share a name, as vl-convert numbers those of all its SVG through."""
     if isinstance(chart, bytes):
         with Image.open(io.BytesIO(chart)) as picture:
             height = width * picture.height / picture.width
@@ -176,8 +176,6 @@ def _plot(chart: Any, width: float, number: int) -> tuple[str, float]:
     whole = converter().vegalite_to_svg(spec, **options)
     head, _, content = whole.partition(">")
     height = float(re.search(r'height="([\d.]+)"', head)[1])  # type: ignore[index]
-    # Names that hold within one plot must not reach into the next.
-    content = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>p{number}-", content)
     return content.rpartition("</svg>")[0], height
 
 
