@@ -19,7 +19,7 @@ def answer_rows(
     lams: Sequence[float], probabilities: npt.NDArray[np.floating], classes: Sequence[str], label: int
 ) -> pd.DataFrame:
     """A row a lambda and class, probability in percent: the likeliest classes, and the label whatever it gets."""
-    order = [int(k) for k in probabilities.max(0).argsort()[::-1] if probabilities[:, k].max() >= LEAST or k == label]
+    order = [int(k) for k in probabilities.max(0).argsort()[::-1] if probabilities[:, k].max() >= LEAST]
     kept = order[:MOST] if label in order[:MOST] else [*order[: MOST - 1], label]
     rows = [
         {"lambda": lam, "class": classes[k], "probability": 100 * float(probabilities[i, k])}
