@@ -130,7 +130,7 @@ def _choose(figures: dict[str, Figure], about: About, settings: str) -> None:
     if about.code:
         st.markdown("**The same in Python**")
         st.caption("Runs as it stands from the project's folder.")
-        st.code(about.code, "python", height=220)
+        st.code(about.code, None, wrap_lines=True)  # its colours for Python are too faint, its scrolling not for keys
 
 
 def file(figure: Figure, settings: str, kind: Format) -> bytes:

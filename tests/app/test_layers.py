@@ -139,7 +139,7 @@ def test_without_images_the_stored_statistics_are_shown(
 def test_groups_together_are_the_engine_s_moments_of_all_images(shown: Shown) -> None:
     assert shown.bench is not None
     question = Question("sha", ADV, 8, "sign")
-    parts = measures.measured(shown, question, lambda *_: None, lambda: None)
+    parts = measures.measured(shown, question, lambda *_: None, lambda _: None)
     view = shown.bench.view(ADV)
     images, labels = shown.bench.test.tensors(0, 16)
     craft = api.crafting_network(view)
@@ -174,10 +174,10 @@ def test_interrupted_measuring_goes_on_where_it_stopped(shown: Shown) -> None:
             raise api.Cancelled
 
     with pytest.raises(api.Cancelled):
-        measures.measured(shown, question, stop, lambda: None)
+        measures.measured(shown, question, stop, lambda _: None)
     assert measures.complete(shown, question) is None
     seen: list[int] = []
-    parts = measures.measured(shown, question, lambda done, _: seen.append(done), lambda: None)
+    parts = measures.measured(shown, question, lambda done, _: seen.append(done), lambda _: None)
     assert (seen, len(parts)) == ([1], 2)
     assert measures.complete(shown, question) is parts
 
@@ -205,12 +205,12 @@ def test_verdicts_of_a_mix_are_the_bench_s_and_grow(shown: Shown) -> None:
     setting = Mix(1.0, "stored:1", ((2, 0.0), (3, 1.0))).setting(names)
     assert setting.overrides == ((names[2], api.LayerMix(0.0)),)
     live = Live("sha", setting, api.pgd(3, 8 / 255))
-    found = list(mixing.refine(shown, live, lambda: None))
+    found = list(mixing.refine(shown, live, lambda _: None))
     assert [len(v) for v in found] == [4, 12]
     clean = next(shown.bench.correct(api.Trial(setting, 12, api.SEED), [None]))
     assert torch.equal(found[-1].clean, clean)
     assert bool((found[-1].robust <= found[-1].clean).all())
-    assert list(map(len, mixing.refine(shown, live, lambda: None))) == [12]
+    assert list(map(len, mixing.refine(shown, live, lambda _: None))) == [12]
     (moved, half), _ = mixing.change(found[-1], mixing.Verdicts(torch.ones(12).bool(), torch.zeros(12).bool()))
     assert moved == pytest.approx(clean.double().mean().item() - 1)
     assert half >= 0

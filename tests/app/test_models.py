@@ -132,7 +132,7 @@ def test_a_converted_network_says_where_it_came_from_and_claims_no_training(
     use_checkpoints(root)
     at = models(explorer)
     rows = branch_rows(api.list_cards()[0])
-    assert rows[["images_seen", "minutes"]].isna().all(axis=None)
+    assert rows[["images_seen", "minutes"]].isna().to_numpy().all()
     assert at.dataframe[0].value["learned_from"].tolist() == ["not known", "not known"]
     said = next(m.value for m in at.markdown if m.value.startswith(":material/input:")).replace("\\", "")
     assert card.origin in said
