@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import commonprefix
 from pathlib import Path
 
 from engine import api
@@ -14,6 +15,7 @@ COLUMNS = (
     "design",
     "learned from",
     "ε",
+    "n",
     "clean branch: clean",
     "robust",
     "adversarial branch: clean",
@@ -32,33 +34,42 @@ def accuracy(record: api.EvalRecord | None) -> str:
 def row(card: api.ModelCard, with_auto: bool) -> list[str]:
     """One checkpoint; a single BN has one branch, which stands in both places."""
     records = headline(card)
+    n = f"{card.records[0].n:,}" if card.records else "–"
     link = f"[{card.name}](checkpoints/{card.name}/card.json)"
     clean = [accuracy(records.get(f"clean {role}")) for role in ("clean", "robust")]
     if card.design == "single":
         clean = ["the same", "the same"]
     adversarial = [accuracy(records.get(f"adv {role}")) for role in ("clean", "robust")]
     adversarial += [accuracy(next(iter(card.auto), None))] * with_auto
-    return [link, card.norm_design.label, card.learned_from, api.eps_label(card.config["eps"]), *clean, *adversarial]
+    return [link, card.norm_design.label, card.learned_from, api.eps_label(card.config["eps"]), n, *clean, *adversarial]
 
 
 def block(cards: Sequence[api.ModelCard]) -> str:
     """The table and what its figures are, as Markdown."""
     attacks = {r.attack.label.split(" at ")[0] for card in cards for r in card.records if r.attack is not None}
-    counts = {f"{record.n:,}" for card in cards for record in card.records}
-    notes = [(card.name, what, str(of["note"])) for card in cards for what, of in sources(card) if of.get("note")]
+    noted: dict[tuple[str, str], list[str]] = {}
+    for card in cards:
+        for what, of in sources(card):
+            if of.get("note"):
+                noted.setdefault((what, str(of["note"])), []).append(card.name)
     tried = [record for card in cards for record in card.auto]
     columns = (*COLUMNS, *["AutoAttack"] * bool(tried))
     table = [columns, ("---",) * len(columns), *(row(card, bool(tried)) for card in cards)]
     auto = f" AutoAttack: the standard version on {' or '.join(sorted({f'{r.n:,}' for r in tried}))} of them."
     return "\n".join(
         [
-            f"Percent correct [95 % Wilson interval] of {' or '.join(sorted(counts))} images that were not trained on; "
+            f"Percent correct [95 % Wilson interval] of n images that were not trained on; "
             f"robust: {' or '.join(sorted(attacks))} at ε, white-box.{auto if tried else ''}",
             "",
             *("| " + " | ".join(cells) + " |" for cells in table),
-            *(f"\n{name}, {what} images: {note}" for name, what, note in notes),
+            *(f"\n{together(names)}, {what} images: {note}" for (what, note), names in noted.items()),
         ]
     )
+
+
+def together(names: Sequence[str]) -> str:
+    """One name as it is, several by what they begin with."""
+    return names[0] if len(names) == 1 else f"{commonprefix(names)}\\*"
 
 
 def sources(card: api.ModelCard) -> tuple[tuple[str, dict[str, object]], ...]:
