@@ -27,11 +27,13 @@ class Hideable:
 
         def drawn(*args: Any, **options: Any) -> Any:
             if options.get("key") not in hidden():
-                return draw(*args, **options)
-            cell = self.place.empty()
-            value = getattr(cell, name)(*args, **options)
-            cell.empty()
-            return value
+                value = draw(*args, **options)
+            else:
+                cell = self.place.empty()
+                value = getattr(cell, name)(*args, **options)
+                cell.empty()
+            # A parameter without a value (`?attack=`) empties a control, even one that requires a choice.
+            return options.get("default") if value is None and options.get("required") else value
 
         return drawn if callable(draw) else draw
 

@@ -43,7 +43,7 @@ def guesses() -> Guesses:
 
 
 def go(by: int) -> None:
-    st.session_state["step"] = min(LAST, max(1, st.session_state["step"] + by))
+    st.session_state["step"] = min(LAST, max(1, (st.session_state["step"] or 1) + by))
 
 
 def controls(names: list[str]) -> tuple[str, int, bool]:

@@ -275,6 +275,17 @@ def test_a_hidden_control_is_absent_and_in_force() -> None:
     assert hidden() == frozenset()
 
 
+@pytest.mark.parametrize("name", ["slide", "ns", "attack"])
+def test_a_parameter_without_a_value_gets_the_default(name: str) -> None:
+    page = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=100)
+    page.session_state["painted"] = True
+    page.query_params[name] = ""
+    page.run()
+    assert not page.exception, page.exception[0].stack_trace
+    assert f"({name})" in page.toast[0].value
+    assert "Robust accuracy" in {metric.label for metric in page.metric}
+
+
 SOURCES = {"live_source_False"}
 
 

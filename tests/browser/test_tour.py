@@ -27,7 +27,7 @@ READABLE = 28
 
 
 def visit(page: Page, path: str) -> None:
-    page.goto(path)
+    page.goto(path, timeout=WAIT)
     page.get_by_role("heading", level=1).first.wait_for(timeout=WAIT)
     wait_idle(page, 90)
 
