@@ -41,7 +41,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "missing": (changed(lambda t: t.pop(CONV)), {}, f"lacks the tensor '{CONV}'"),
     "missing-ns": (changed(lambda t: t.pop("bn1.running_var")), {}, "lacks the tensor 'bn1.running_var'"),
     "extra": (changed(lambda t: t.update(evil=torch.zeros(1))), {}, "a tensor 'evil' that the architecture has no"),
-    "extra-block": (changed(lambda t: t.update({"layer1.2.conv1.weight": t[CONV]})), {}, "tensor 'layer1.2.conv1.weight' that the"),
+    "extra-block": (changed(lambda t: t.update({"layer1.2.conv1.weight": t[CONV]})), {}, "layer1.2.conv1.weight' that"),
     "renamed": (changed(lambda t: renamed(t, CONV, "layer2.0.konv1.weight")), {}, "'layer2.0.konv1.weight'"),
     "twice": (changed(lambda t: t.update({f"module.{CONV}": t[CONV]})), {}, "two tensors for one place"),
     "shape": (
