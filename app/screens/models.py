@@ -85,7 +85,7 @@ def calibration(card: api.ModelCard, branch: api.Branch) -> str:
 
 def one(card: api.ModelCard) -> None:
     """How one checkpoint was made and where it fails; its command, weights and card."""
-    st.code(card.command, language=None)
+    st.code(card.command, language=None, wrap_lines=True)
     if card.origin:
         st.markdown(f":material/input: {escaped(card.origin)}")
     source = f"weights {card.weights_sha256[:8]} · {card.command}"
