@@ -64,16 +64,6 @@ def controls(names: list[str]) -> tuple[str, str, api.MethodName, api.TargetName
     return model, NS[ns], METHODS[method], TARGETS[explain], attack
 
 
-def points(interval: api.Interval) -> str:
-    """'rises by 19.1 points (16.6 to 21.8)', or that it cannot be told."""
-    values = [100 * value for value in (interval.value, interval.low, interval.high)]
-    if interval.low <= 0 <= interval.high:
-        return f"changes by {values[0]:+.1f} points ({values[1]:+.1f} to {values[2]:+.1f}), which may be chance"
-    verb, sign = ("rises", 1) if values[0] > 0 else ("falls", -1)
-    low, high = sorted(sign * value for value in values[1:])
-    return f"{verb} by {abs(values[0]):.1f} points ({low:.1f} to {high:.1f})"
-
-
 def findings(found: list[api.Shares]) -> None:
     """The two charts in words: paired differences with their intervals."""
     clean = [one for one in found if one.attack is None]

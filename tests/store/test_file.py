@@ -212,8 +212,8 @@ READ = """
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not write")
 @pytest.mark.parametrize("writing", [False, True], ids=["at-rest", "while-another-writes"])
 def test_who_may_only_read_can(writing: bool) -> None:
-    folder = Path(f"/tmp/store-{os.getpid()}-{writing}")  # pytest's own folders are closed to others
-    folder.mkdir(mode=0o755)
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    folder.chmod(0o755)
     path = folder / "results.sqlite"
     try:
         filled(path, 3)
