@@ -72,9 +72,9 @@ class Limits:
 
     def sentences(self) -> list[str]:
         """The limits in force, for the page that states them."""
-        seconds = "no time limit" if math.isinf(self.job_seconds) else f"at most {self.job_seconds:g} s of computing"
+        limit = "" if math.isinf(self.job_seconds) else f" Each may take {self.job_seconds:g} s of computing."
         said = [
-            f"One computation runs at a time, long ones let short ones through; {seconds} each.",
+            f"One computation runs at a time; long ones let short ones through.{limit}",
             f"A picture of your own: at most {self.upload_bytes / MB:g} MB and {self.upload_pixels / MB:g} million "
             f"pixels, {self.uploads_a_minute} a minute; it stays in the memory of your visit, never on disk.",
             f"Up to {self.result_bytes / MB:g} MB of computed results are kept for whoever asks next.",

@@ -18,9 +18,11 @@ SIZES = {"desktop": (1366, 3100), "phone": (390, 5600)}
 PAGES = {
     "explore": "/?lam=0.7",
     "tour": "/tour?step=5",
+    "compare": "/compare",
     "layers": "/layers?hold=true",
     "attack": "/attack",
     "attribution": "/attribution",
+    "image": "/image",
     "paper": "/paper",
     "models": "/models",
 }

@@ -71,6 +71,8 @@ class Drawing:
         if self.chart.y_scale == "log":
             scale = {"type": "log", "domain": list(self.ends)}
             axis |= {"values": decades(self.ends), "format": "~g"}
+        if self.small and self.lying:  # the names leave little room for it
+            axis |= {"titleAnchor": "end"}
         title = self.value_title or None
         return {self.across: {"field": field, "type": "quantitative", "scale": scale, "title": title, "axis": axis}}
 

@@ -62,7 +62,7 @@ def origin(finding: api.Finding) -> str:
     """'n = 2,000 · PGD-20 at 8/255 · seed 0'."""
     return " · ".join(
         [
-            f"n = {finding.used or finding.n:,}",
+            f"n = {finding.images}",
             *([plain(finding.attack)] if finding.attack else []),
             f"seed {finding.seed}",
         ]
@@ -108,7 +108,7 @@ def taken_caption(finding: api.Finding, chart: Any) -> str:
     """What stands below a figure that is taken away: claim and verdict, then where it comes from."""
     bounds = "The data hold 95 % intervals." if chart.kind == "grid" else INTERVALS[chart.kind].split(". ")[0] + "."
     networks = ", ".join(f"{name} {sha[:8]}" for name, sha in finding.checkpoints.items())
-    made = [f"n = {finding.used or finding.n:,}", finding.attack, f"seed {finding.seed}", f"weights: {networks}"]
+    made = [f"n = {finding.images}", finding.attack, f"seed {finding.seed}", f"weights: {networks}"]
     return (
         f"{finding.claim} {finding.verdict.capitalize()}: {finding.sentence} {finding.stale}\n"
         f"{bounds if chart.low else ''} {' · '.join(filter(None, (*made, finding.command)))}"

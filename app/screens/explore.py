@@ -245,7 +245,7 @@ def page() -> None:
     if found.clean is None or (found.robust is None and selection.engine_attack is not None):
         demand.offer(shown, selection)
         return
-    message = shown.problem or "These images cannot be attacked at this setting."
+    message = shown.problem.replace("`", "") or "These images cannot be attacked at this setting."
     payload = cache.payload(shown, selection, found, st.session_state["start"], message)
     state = blend(payload, key="blend")
     st.session_state["now"] = state

@@ -96,8 +96,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An experiment's result on one family. n: images asked for; used: those it looked at, where that is one number
-    (0: n); a table says so where a row rests on another.
+    """An experiment's result on one family. n: images asked for; used: those it looked at (0: n); most: those behind
+    accuracies that it took from cards and sweeps, where they are more; tables give the n of each row.
 
     checkpoints: name -> SHA-256 of the weights; data_sha256: of the first n test images and their labels; link: a query
     that opens the app in the state that shows the claim; stale: a sentence where the checkpoints have changed since
@@ -125,8 +125,15 @@ class Finding:
     charts: tuple[Chart, ...]
     link: str
     used: int = 0
+    most: int = 0
     schema: int = SCHEMA
     stale: str = field(default="", compare=False)
+
+    @property
+    def images(self) -> str:
+        """'500', or '500 to 10,000' where some figures rest on more images."""
+        least = self.used or self.n
+        return f"{least:,}" + (f" to {self.most:,}" if self.most > least else "")
 
     def table(self, name: str) -> Table:
         """InputError where there is none of that name."""
@@ -205,6 +212,7 @@ class Experiment:
     def run(self, family: Family, n: int, seed: int, progress: Progress | None = None) -> Finding:
         """InputError where the family has fewer than n test images; `progress` may raise Cancelled."""
         started = time.monotonic()
+        family.looked.clear()
         missing = family.missing(*self.needs)
         outcome = Outcome("undecided", missing) if missing else self.compute(family, n, seed, progress)
         images = family.images(n)
@@ -231,6 +239,7 @@ class Experiment:
             charts=outcome.charts,
             link=outcome.link,
             used=min(n, self.at_most) if self.at_most else n,
+            most=max(family.looked, default=0),
         )
         finding._check()  # pyright: ignore[reportPrivateUsage]
         return finding

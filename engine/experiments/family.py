@@ -61,12 +61,16 @@ def family_of(card: ModelCard) -> str:
 
 @dataclass(slots=True, eq=False)
 class Family:
-    """members: role -> card. Opens networks when they are first asked for and keeps them."""
+    """members: role -> card. Opens networks when they are first asked for and keeps them.
+
+    looked: how many images the accuracies rest on that came from cards and sweeps.
+    """
 
     name: str
     members: dict[str, ModelCard]
     open_member: Opener
     root: Path
+    looked: set[int] = field(default_factory=set[int])
     _benches: dict[str, Bench] = field(default_factory=dict[str, Bench])
     _correct: dict[tuple[object, ...], Tensor] = field(default_factory=dict[tuple[object, ...], Tensor])
     _samples: dict[tuple[object, ...], Sample] = field(default_factory=dict[tuple[object, ...], Sample])
@@ -134,6 +138,7 @@ class Family:
         wanted = canonical(setting, self.members[role].norm_design)
         for known in self._known(role):
             if known.n >= n and (known.setting, known.attack, known.seed) == (wanted, attack, seed):
+                self.looked.add(known.n)
                 return known
         (kept,) = self.correct(role, wanted, [attack], n, seed, progress)
         return EvalRecord(wanted, attack, None if attack is None else wanted, n, int(kept.sum()), seed)

@@ -63,7 +63,7 @@ def compute(family: Family, _n: int, seed: int, progress: Progress | None) -> Ou
         ),
         (
             Chart(
-                *("epochs", "lines", "epoch", "value", "epoch", "distance of attacked from clean"),
+                *("epochs", "lines", "epoch", "value", "epoch", "distance from clean"),
                 "The gap at equal AP over training.",
                 series="network",
                 facet="metric",

@@ -132,6 +132,21 @@ def test_accuracies_come_from_the_card_only_for_the_very_images(root: Path, tmp_
         assert found.n_correct == expected.n_correct
 
 
+def test_a_finding_says_how_many_images_its_card_figures_rest_on(root: Path, tmp_path: Path) -> None:
+    """Asked for 16 images, where the card has counted 32; and 16 again where it has not."""
+    bench, card = api.open_bench("toy", CPU, n=32, root=root)
+    setting, attack = branch_setting(Branch.ADV), pgd(1, 8 / 255)
+    record = bench.evaluate(setting, attack, 32, 0)
+    write_checkpoint(tmp_path, "toy")
+    evaluation = {"sha256": bench.test.checksum}
+    counted = replace(
+        TOY, compute=lambda f, n, s, _: (f.record("dual-bn", setting, attack, n, s), toy(f, n, s, None))[1]
+    )
+    for records, said in (((record,), "16 to 32"), ((), "16")):
+        save_card(tmp_path / "toy", replace(card, records=records, evaluation=evaluation))
+        assert counted.run(api.open_families(CPU, root=tmp_path)["shapes"], 16, 0).images == said
+
+
 def test_paper_writes_findings_and_does_not_compute_them_twice(root: Path, tmp_path: Path, capsys: Any) -> None:
     command = [
         "paper",
