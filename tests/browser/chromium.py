@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # No sandbox: tests run as root in containers. The others keep Chromium from looking for hosts outside the machine.
@@ -109,3 +109,11 @@ def wait_idle(page: Page, timeout_seconds: float = 30, settle_seconds: float = 0
         arg=settle_seconds * 1000,
         timeout=timeout_seconds * 1000,
     )
+
+
+def saved(button: Locator) -> bytes:
+    """The file that a button gives, once the app is idle: a run that ends meanwhile renames the files it offers."""
+    wait_idle(button.page)
+    with button.page.expect_download(timeout=60_000) as download:
+        button.click()
+    return download.value.path().read_bytes()

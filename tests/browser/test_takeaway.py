@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.access import findings, violations
-from tests.browser.chromium import wait_idle
+from tests.browser.chromium import saved, wait_idle
 from tests.browser.test_drag import HANDLE, drag, lam, visit
 
 LOCAL = ("file:", "blob:", "data:")
@@ -31,9 +31,7 @@ def opened(page: Page) -> None:
 
 def taken(page: Page, name: str) -> bytes:
     """The file behind a button of the tray."""
-    with page.expect_download(timeout=60_000) as download:
-        page.get_by_test_id("stDownloadButton").get_by_role("button", name=name, exact=True).click()
-    return download.value.path().read_bytes()
+    return saved(page.get_by_test_id("stDownloadButton").get_by_role("button", name=name, exact=True))
 
 
 def test_every_format_is_taken_from_explore(page: Page) -> None:
@@ -55,11 +53,7 @@ def test_the_moment_is_taken_with_its_images(browser: Browser, app_server: str, 
     context = browser.new_context(base_url=app_server, color_scheme=scheme)
     page = context.new_page()
     visit(page, "/?lam=1")
-    files: dict[str, bytes] = {}
-    for kind in ("PNG", "SVG"):
-        with page.expect_download(timeout=60_000) as download:
-            page.get_by_role("button", name=f"This moment as {kind}").click()
-        files[kind] = download.value.path().read_bytes()
+    files = {kind: saved(page.get_by_role("button", name=f"This moment as {kind}")) for kind in ("PNG", "SVG")}
     root = ElementTree.fromstring(files["SVG"])
     said = " ".join(" ".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text"))
     for part in ("λ = 1.00", "PGD-10 at 8/255", "seed 0", "Source: Dual-BN Explorer", "Difference × 16"):
