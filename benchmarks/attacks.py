@@ -32,7 +32,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers import DISTRIBUTIONS, HOW_TO_GET, LIBRARIES, Contender, missing, ours
+from benchmarks.peers import DISTRIBUTIONS, HOW_TO_GET, LIBRARIES, Contender, halved, missing, ours
 from engine import api
 from engine.checkpoint import dual_network, load_checkpoint
 from engine.cli.output import percent, progress, show
@@ -77,7 +77,7 @@ def choose(architecture: str, n: int, device: torch.device, where: dict[str, Any
         note = "No checkpoint of this architecture is here: the network is as initialised, its accuracies mean nothing."
         name = f"{architecture}, untrained (seed {api.SEED})"
         return Subject(name, api.at(model, setting), api.load_data("shapes", "test", n), False, (note,))
-    card = min(cards, key=lambda card: (card.data["name"] != "cifar10", card.name))
+    card = min(cards, key=lambda card: (card.data["name"] != "cifar10", not card.name.endswith("dual-bn"), card.name))
     try:
         bench, _ = api.open_bench(card.name, device, n=n, **where)
     except api.InputError as error:
@@ -97,7 +97,10 @@ def contenders(subject: Subject, attack: api.PGD) -> tuple[list[Contender], list
     """Those that can be measured, and a sentence for each that cannot."""
     found, notes = [ours(subject.view, attack)], list[str]()
     if subject.meaningful:
-        found.append(ours(subject.view, replace(attack, stop="success")))
+        early = replace(attack, stop="success")
+        found.append(ours(subject.view, early))
+        if api.half_supported(next(subject.view.parameters()).device):
+            found.append(halved(subject.view, early))
     else:
         notes.append('stop="success" is left out: nearly all images are misclassified from the start and cost nothing.')
     for name, makes in LIBRARIES.items():

@@ -149,6 +149,22 @@ def film_figures(page: Page, address: str) -> tuple[list[float], float]:
     return times[1:], page.locator(".film").evaluate(RATE)
 
 
+def growth_over_attacks(page: Page, address: str) -> tuple[float, float]:
+    """The server's memory after 20 films that were never asked for before, and after 100 more."""
+    port, sizes = address.rsplit(":", 1)[1], list[float]()
+    for picture in range(6):
+        page.goto(f"{address}/attack?picture={picture}&left=0")
+        page.locator(".film input").wait_for(timeout=120_000)
+        wait_idle(page)
+        page.get_by_test_id("stSlider").first.locator("input").focus()
+        for step in range(1, 21):
+            page.locator(".film").evaluate(FILM, f"λ = {0.05 * step:g}")
+            page.keyboard.press("ArrowRight")
+            page.evaluate("() => window.live")
+        sizes.append(resident_megabytes(port))
+    return sizes[0], sizes[-1]
+
+
 def resident_megabytes(port: str) -> float:
     """Memory of the server process that listens on the port."""
     for status in Path("/proc").glob("[0-9]*/status"):
@@ -185,6 +201,8 @@ def measure() -> dict[str, str]:
         film, rate = film_figures(page, server.url)
         figures["film of an attack, key to painted"] = f"median {median(film):.0f} ms, max {max(film):.0f} ms"
         figures["film while it plays"] = f"{rate:.0f} frames a second"
+        before, after = growth_over_attacks(page, server.url)
+        figures["server memory after 20 films, and after 100 more"] = f"{before:.0f} MB, {after:.0f} MB"
         page.goto(server.url + "/?model=shapes-dual-ap")
         page.locator(HANDLE).wait_for(timeout=120_000)
         wait_idle(page)

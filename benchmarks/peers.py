@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine import api
+from engine.attacks.half import half, half_first
 from engine.norm import channels_last, fold
 
 HOW_TO_GET = {
@@ -48,6 +49,17 @@ def ours(view: nn.Module, attack: api.PGD) -> Contender:
 
     label = ', stop="success"' if attack.stop == "success" else ""
     return Contender(f"this engine{label}", prepare)
+
+
+def halved(view: nn.Module, attack: api.PGD) -> Contender:
+    """Gradients in bfloat16, verdicts and the survivors' last steps in float32 (`engine.attacks.half`)."""
+
+    def prepare() -> Crafter:
+        craft = api.crafting_network(view)
+        rough = half(fold(view))
+        return lambda images, labels, generator: half_first(attack, rough, craft, images, labels, generator=generator)
+
+    return Contender(f"{ours(view, attack).name}, bfloat16", prepare)
 
 
 def globally_seeded(craft: Callable[[Tensor, Tensor], Tensor]) -> Crafter:

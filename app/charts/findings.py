@@ -89,7 +89,8 @@ class Drawing:
                 axis |= {"tickMinStep": 1, "format": "d"}
             scale = {"zero": False, "nice": False, "padding": 16 if self.chart.kind == "points" else 0}
             return {along: {"field": "x", "type": "quantitative", "title": title, "scale": scale, "axis": axis}}
-        axis |= {"ticks": False, "labelLimit": 150, "labelAngle": 0, "labelOverlap": False if self.lying else "greedy"}
+        axis |= {"ticks": False, "labelAngle": 0, "labelOverlap": False if self.lying else "greedy"}
+        axis["labelLimit"] = 120 if self.small else 175
         if self.upright:
             axis |= {"labels": False} if self.small else {"labelAngle": -90, "labelLimit": 90}
         found: Part = {along: {"field": "x", "type": "nominal", "sort": self.places, "title": title, "axis": axis}}
@@ -103,8 +104,8 @@ class Drawing:
         return self.named and not self.lying and len(self.places) > LYING
 
     @property
-    def slanted(self) -> bool:
-        """Whether a grid's names below it need more room than its cells have on a phone."""
+    def stacked(self) -> bool:
+        """Whether a grid's names below it stand word under word, because its cells are narrow on a phone."""
         return self.chart.kind == "grid" and len(self.places) > 3
 
     def series(self, channel: str, values: Sequence[Any]) -> Part:
@@ -143,7 +144,7 @@ class Drawing:
         if self.names and not self.merged and self.chart.kind != "grid":
             lines = -(-len(self.names) // (self.legend_columns or len(self.names)))
         titled = self.value_title if self.lying else self.chart.x_title and not self.small
-        labels = (26 if self.small else 90) if self.upright else 60 if self.slanted else 22
+        labels = (26 if self.small else 90) if self.upright else 34 if self.stacked else 22
         return plot + (12 + 19 * lines if lines else 6) + labels + (22 if titled else 0)
 
     @property
@@ -246,7 +247,7 @@ def grid(d: Drawing, _n_rows: int) -> list[Part]:
     """A matrix: the darker a cell, the higher its value, which stands in it."""
     low, high = d.ends
     axis: Part = {"labelFlush": False, "ticks": False, "labelLimit": 130, "labelAngle": 0, "labelOverlap": False}
-    below: Part = {**axis, "labelAngle": -40, "labelLimit": 70} if d.slanted else axis
+    below: Part = {**axis, "labelExpr": "split(replace(datum.label, 'adversarial', 'adv.'), ' ')", "labelFontSize": 10} if d.stacked else axis
     sides = {
         "x": {"field": "x", "type": "nominal", "sort": d.places, "title": d.chart.x_title or None, "axis": below},
         "y": {"field": "series", "type": "nominal", "sort": d.names, "title": d.chart.series, "axis": axis},

@@ -70,6 +70,8 @@ def pareto_front(frame: pd.DataFrame) -> pd.DataFrame:
 
 HEIGHT, PLOT, WIDTH, LINE = 420, 265, 1000, 14
 """Pixels: of the scatter, of what its axes leave of it on a desktop (height, width), and of a line of text."""
+NAMED = "width < 600 ? 0 : 1"
+"""Opacity of the labels: on a phone they would cover each other and the points."""
 WITHIN = alt.Axis(labelExpr="datum.value < 0 || datum.value > 100 ? '' : datum.label", tickCount=6)
 
 
@@ -144,7 +146,9 @@ def scatter(frame: pd.DataFrame, anchors: Sequence[Anchor]) -> alt.LayerChart | 
         front.encode(x=across, y=upward, order="clean:Q"),
         base.mark_rule(opacity=0.45, clip=True).encode(x="clean_low:Q", x2="clean_high:Q"),
         base.mark_rule(opacity=0.45, clip=True).encode(y="robust_low:Q", y2="robust_high:Q"),
-        base.mark_text(align="left", fontSize=12).encode(x="label_x:Q", y="label_y:Q", text="short:N"),
+        base.mark_text(align="left", fontSize=12, opacity=alt.ExprRef(NAMED)).encode(
+            x="label_x:Q", y="label_y:Q", text="short:N"
+        ),
         points,
     ]
     if anchors:

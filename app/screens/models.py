@@ -12,12 +12,13 @@ import streamlit as st
 
 from app import cache, mode
 from app.charts import models
-from app.selection import PREFERRED
 from app.takeaway.tray import About, heading, offer, take_away
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
 NAMES = {"shapes": "shapes (built in)", "cifar10": "CIFAR-10"}
+FIRST = "dual-bn"
+"""How the name ends of the checkpoint that is shown first."""
 COLUMNS: dict[str, Any] = {
     "checkpoint": st.column_config.TextColumn(pinned=True, width=195),
     "branch": st.column_config.TextColumn(width=95),
@@ -35,26 +36,29 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def overview(cards: list[api.ModelCard]) -> None:
-    """Scatter and table of one data set's checkpoints."""
-    rows = models.branch_rows(cards)
-    if rows.empty:
-        return
-    names = sorted(set(rows["data"]), key=lambda name: ([*NAMES, name].index(name), name))
-    chosen = names[0]
+def overview(cards: list[api.ModelCard]) -> list[api.ModelCard]:
+    """Scatter and table of the checkpoints of one data set, which are returned."""
+    names = sorted({card.data["name"] for card in cards}, key=lambda name: ([*NAMES, name].index(name), name))
+    chosen = next((card.data["name"] for card in cards if card.name == st.query_params.get("card")), names[0])
     if len(names) > 1:
         chosen = st.segmented_control(
-            "Images", names, default=names[0], key="data", format_func=lambda name: NAMES.get(name, name or "none"),
+            "Images", names, default=chosen, key="data", format_func=lambda name: NAMES.get(name, name or "none"),
             required=True, bind="query-params",
         )  # fmt: skip
-    rows = rows.loc[rows["data"] == chosen]
+    cards = [card for card in cards if card.data["name"] == chosen]
+    rows = models.branch_rows(cards)
+    if rows.empty:
+        st.caption("None of these has been measured yet: `python -m engine headline NAME`")
+        return cards
     published = chosen == "cifar10" and st.toggle("Published results", key="published", bind="query-params")
     chart = models.scatter(rows, models.ANCHORS if published else ())
     st.altair_chart(
         chart,
         alt="Clean against robust accuracy of every branch, with 95 % intervals; the table below holds the figures",
     )
-    note = "Dashed: the branches that no other beats in both. Bars: 95 % Wilson intervals."
+    note = (
+        "Dashed: the branches that no other beats in both. Bars: 95 % Wilson intervals. Point at one for its figures."
+    )
     if published:
         note += (
             " Crosses: published results, drawn apart because they cannot be compared with ours: far larger networks, "
@@ -70,6 +74,7 @@ def overview(cards: list[api.ModelCard]) -> None:
     st.dataframe(
         rows[list(COLUMNS)], hide_index=True, width="stretch", column_config=COLUMNS, key=f"table_{chosen}"
     )  # fmt: skip
+    return cards
 
 
 def escaped(text: str) -> str:
@@ -168,16 +173,16 @@ def page() -> None:
     for problem in problems:
         st.caption(f":material/warning: {problem}")
     if cards:
-        overview(cards)
+        here = overview(cards)
         official = official_line(cards)
         if not official.empty:
             with st.expander("On the official CIFAR-10 test images that are here"):
                 st.dataframe(official, hide_index=True, width="stretch")
         st.header("One checkpoint")
-        names = [card.name for card in cards]
-        first = names.index(PREFERRED) if PREFERRED in names else 0
+        names = [card.name for card in here]
+        first = next((i for i, name in enumerate(names) if name.endswith(FIRST)), 0)
         name = st.selectbox("Checkpoint", names, first, key="card", bind="query-params")
-        chosen = next(card for card in cards if card.name == name)
+        chosen = next(card for card in here if card.name == name)
         one(chosen)
         take_away(place, About("models", [chosen], "Figures as they stand in the checkpoints' cards"))
     st.markdown((TEXT / "data_and_limits.md").read_text())

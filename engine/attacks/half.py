@@ -21,7 +21,7 @@ from engine.attacks.base import LogitsFn
 from engine.attacks.pgd import PGD
 
 FINISH = 5
-"""Steps in float32 for the images that bfloat16 has not fooled."""
+"""The last steps, taken in float32 by the images that bfloat16 has not fooled; an attack of no more is all float32."""
 
 
 def half_supported(device: torch.device) -> bool:
@@ -47,11 +47,13 @@ def half(network: nn.Module) -> LogitsFn:
 def half_first(
     attack: PGD, rough: LogitsFn, exact: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
 ) -> Tensor:
-    """Adversarial images (n, c, h, w) of `attack` on the bfloat16 network `rough`, which `exact` confirms.
+    """Adversarial images (n, c, h, w) of `attack` with its steps but the last FINISH on the bfloat16 network `rough`.
 
-    Images that it does not confirm go on for FINISH float32 steps from where they are, without a restart.
+    Images whose success `exact` does not confirm take the last steps on it from where they are, without a restart.
     """
-    found = attack(rough, images, labels, generator=generator)
+    if attack.steps <= FINISH:
+        return attack(exact, images, labels, generator=generator)
+    found = replace(attack, steps=attack.steps - FINISH)(rough, images, labels, generator=generator)
     targets = target_classes(attack.target, labels)
     with torch.no_grad():
         fooled = is_fooled(exact(found).float(), labels, targets)

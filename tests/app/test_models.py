@@ -24,6 +24,7 @@ from tests.convert.public import public, request, write
 from tests.support import write_checkpoint
 
 Use = Callable[[Path], None]
+ROOT = api.CHECKPOINTS
 SHIPPED = {card.name: card for card in api.list_cards()[0]}
 
 
@@ -118,6 +119,19 @@ def test_a_card_can_be_chosen_read_whole_and_taken_away(explorer: Explorer) -> N
         assert at.code[0].value == card.command
         assert json.loads(at.json[0].value) == json.loads(json.dumps(card.as_json()))
         assert {"Card", "Weights"} <= {button.proto.label for button in at.get("download_button")}
+
+
+def test_one_checkpoint_is_among_those_of_the_chosen_images(explorer: Explorer, use_checkpoints: Use) -> None:
+    use_checkpoints(ROOT)
+    at = explorer(card="cifar10-resnet20-madry")
+    at = run(at.switch_page("screens/models.py"))
+    assert (at.segmented_control(key="data").value, at.selectbox(key="card").value) == (
+        "cifar10", "cifar10-resnet20-madry",
+    )  # fmt: skip
+    at.segmented_control(key="data").set_value("shapes")
+    assert run(at).selectbox(key="card").value == MAIN
+    at.segmented_control(key="data").set_value("cifar10")
+    assert run(at).selectbox(key="card").value == "cifar10-resnet20-dual-bn"
 
 
 def test_a_converted_network_says_where_it_came_from_and_claims_no_training(

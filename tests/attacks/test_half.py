@@ -20,7 +20,7 @@ from tests.attacks.support import WIDE
 from tests.support import dual, generator, image_set, random_images, tiny, write_checkpoint
 
 ADV = branch_setting(Branch.ADV)
-ATTACK = PGD(WIDE["Linf"], 6, WIDE["Linf"].eps / 4, stop="success")
+ATTACK = PGD(WIDE["Linf"], 12, WIDE["Linf"].eps / 4, stop="success")
 
 
 class Confident(nn.Module):
@@ -73,7 +73,7 @@ def test_a_success_that_float32_does_not_confirm_goes_on_in_float32() -> None:
 def test_it_is_about_as_strong_as_float32(target: Target) -> None:
     model, images = tiny(), random_images(40)
     labels = model(images).argmax(1)
-    attack = PGD(ATTACK.threat, 6, ATTACK.step_size, target=target)
+    attack = PGD(ATTACK.threat, 12, ATTACK.step_size, target=target)
     found = half_first(attack, half(model), model, images, labels, generator=generator(1))
     exact = attack(model, images, labels, generator=generator(1))
     right = [int((model(x).argmax(1) == labels).sum()) for x in (found, exact)]
@@ -97,7 +97,7 @@ def test_it_is_refused_where_it_would_be_slower(
 ) -> None:
     write_checkpoint(tmp_path, "toy")
     monkeypatch.setattr(api, "half_supported", lambda _: here)
-    command = ["evaluate", "toy", "--n", "4", "--ap", "1", "--ns", "stored:1", "--attack", "pgd", "--steps", "2"]
+    command = ["evaluate", "toy", "--n", "4", "--ap", "1", "--ns", "stored:1", "--attack", "pgd", "--steps", "8"]
     assert main([*command, "--bf16", "--root", str(tmp_path), "--device", "cpu", "--json"]) == (0 if here else 2)
     printed = capsys.readouterr()
     assert ('"gradients": "bfloat16"' in printed.out) if here else ("no bfloat16 units" in printed.err)
