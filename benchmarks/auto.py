@@ -29,8 +29,10 @@ from torch import Tensor, nn
 from benchmarks.attacks import Batch, guarded, machine, output, parser_for, synchronise
 from benchmarks.peers import Crafter, globally_seeded, missing
 from engine import api
+from engine.attacks.half import half, half_first
 from engine.cli.output import percent, progress
 from engine.evaluation import chunk_size, judged
+from engine.norm import fold
 
 PEERS = ("torchattacks", "pyautoattack")
 COLUMNS = ["attack", "robust accuracy", "seconds", "processor seconds", "share of torchattacks' time"]
@@ -47,6 +49,12 @@ class Result:
 def ours(view: nn.Module, threat: api.ThreatModel) -> Crafter:
     craft, attack = api.crafting_network(view), api.AutoAttack(threat)
     return lambda images, labels, generator: attack(craft, images, labels, generator=generator)
+
+
+def ours_half(view: nn.Module, threat: api.ThreatModel) -> Crafter:
+    """Gradients in bfloat16; verdicts, and a last APGD on what is left, in float32 (`engine.attacks.half`)."""
+    craft, attack, rough = api.crafting_network(view), api.AutoAttack(threat), half(fold(view))
+    return lambda images, labels, generator: half_first(attack, rough, craft, images, labels, generator=generator)
 
 
 def torchattacks(view: nn.Module, threat: api.ThreatModel) -> Crafter:
@@ -122,6 +130,8 @@ def run(arguments: argparse.Namespace) -> None:
     threat = api.ThreatModel("Linf", float(card.config["eps"]))
     batches = [(start, *batch) for start, batch in bench.batches(n)]
     contenders: dict[str, Callable[[], Crafter]] = {"this engine": lambda: ours(view, threat)}
+    if api.half_supported(device):
+        contenders["this engine, bfloat16"] = lambda: ours_half(view, threat)
     for name in PEERS:
         if find_spec(name):
             contenders[name] = lambda make=MAKERS[name]: make(view, threat)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from engine.attacks import APGD, PGD, Attack, LogitsFn
+from engine.attacks import APGD, PGD, Attack, AutoAttack, LogitsFn
 from engine.attacks.half import half, half_first
 from engine.cards import Crafting, EvalRecord
 from engine.data.base import ImageSet, Progress
@@ -84,7 +84,7 @@ class Trial:
     """What is counted: `setting` on n images from `first`, attacked from `seed` at `attack_setting` (None: at itself).
 
     Trials that begin at multiples of the chunk size add up to the one trial of all their images.
-    half: PGD's gradients in bfloat16, see `engine.attacks.half`; no record says so, hence no stored figure may use it.
+    half: gradients in bfloat16, see `engine.attacks.half`; no record says so, hence no stored figure may use it.
     """
 
     setting: NormSetting
@@ -278,8 +278,8 @@ def _attacked(
         exact, generator = in_pieces(craft, limit), seeded(*seeds)
         if rough is None:
             return attack(exact, images, labels, generator=generator)
-        if not isinstance(attack, PGD):
-            raise InputError(f"Gradients in bfloat16 are for PGD and FGSM, not for {attack.label}.")
+        if not isinstance(attack, PGD | AutoAttack):
+            raise InputError(f"Gradients in bfloat16 are for PGD, FGSM and AutoAttack, not for {attack.label}.")
         return half_first(attack, in_pieces(rough, limit), exact, images, labels, generator=generator)
 
     return room.fit(len(images), crafted)

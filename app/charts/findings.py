@@ -247,7 +247,8 @@ def grid(d: Drawing, _n_rows: int) -> list[Part]:
     """A matrix: the darker a cell, the higher its value, which stands in it."""
     low, high = d.ends
     axis: Part = {"labelFlush": False, "ticks": False, "labelLimit": 130, "labelAngle": 0, "labelOverlap": False}
-    below: Part = {**axis, "labelExpr": "split(replace(datum.label, 'adversarial', 'adv.'), ' ')", "labelFontSize": 10} if d.stacked else axis
+    stack = "split(replace(datum.label, 'adversarial', 'adv.'), ' ')"
+    below: Part = {**axis, "labelExpr": stack, "labelFontSize": 10} if d.stacked else axis
     sides = {
         "x": {"field": "x", "type": "nominal", "sort": d.places, "title": d.chart.x_title or None, "axis": below},
         "y": {"field": "series", "type": "nominal", "sort": d.names, "title": d.chart.series, "axis": axis},

@@ -99,9 +99,10 @@ class AutoAttack(LongAttack):
         *,
         generator: torch.Generator,
         progress: Progress | None = None,
+        judge: LogitsFn | None = None,
     ) -> AutoResult:
         """Which attack fooled which image. `progress` counts the steps and queries of all four attacks."""
-        *_, last = self.stages(logits_fn, images, labels, generator=generator, progress=progress)
+        *_, last = self.stages(logits_fn, images, labels, generator=generator, progress=progress, judge=judge)
         return last
 
     def stages(
@@ -112,11 +113,15 @@ class AutoAttack(LongAttack):
         *,
         generator: torch.Generator,
         progress: Progress | None = None,
+        judge: LogitsFn | None = None,
     ) -> Iterator[AutoResult]:
-        """The result before the first attack and after each; a success counts once the network confirms it."""
+        """The result before the first attack and after each; a success counts once `judge` confirms it.
+
+        judge: the network in full precision where `logits_fn` is a rougher one; by default `logits_fn` itself.
+        """
         check_images(images, labels)
-        images = images.detach()
-        wrong = _wrong(logits_fn, images, labels)
+        images, judge = images.detach(), judge or logits_fn
+        wrong = _wrong(judge, images, labels)
         result = AutoResult(images, torch.where(wrong, UNATTACKED, ROBUST), ("no attack",))
         yield result
         work = [_work(part) for part in self.parts]
@@ -126,7 +131,7 @@ class AutoAttack(LongAttack):
             if len(where):
                 told = None if progress is None else _shifted(progress, sum(work[:number]), sum(work))
                 found = part(logits_fn, best[where], labels[where], generator=generator, progress=told)
-                wrong = _wrong(logits_fn, found, labels[where])
+                wrong = _wrong(judge, found, labels[where])
                 best = best.index_copy(0, where[wrong], found[wrong])
                 by = by.index_fill(0, where[wrong], number + 1)
             result = AutoResult(best, by, (*result.names, part.label))

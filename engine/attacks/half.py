@@ -1,4 +1,4 @@
-"""PGD with gradients in bfloat16 and every verdict in float32: for a quick look, never for a figure that is published.
+"""PGD and AutoAttack with bfloat16 gradients and float32 verdicts: for a quick look, never for a published figure.
 
 Faster only where the processor has bfloat16 units.
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.attacks.aim import is_fooled, target_classes
+from engine.attacks.auto import AutoAttack
 from engine.attacks.base import LogitsFn
 from engine.attacks.pgd import PGD
 
@@ -45,12 +46,24 @@ def half(network: nn.Module) -> LogitsFn:
 
 
 def half_first(
-    attack: PGD, rough: LogitsFn, exact: LogitsFn, images: Tensor, labels: Tensor, *, generator: torch.Generator
+    attack: PGD | AutoAttack,
+    rough: LogitsFn,
+    exact: LogitsFn,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Adversarial images (n, c, h, w) of `attack` with its steps but the last FINISH on the bfloat16 network `rough`.
+    """Adversarial images (n, c, h, w) of `attack`, begun on the bfloat16 network `rough` and confirmed by `exact`.
 
-    Images whose success `exact` does not confirm take the last steps on it from where they are, without a restart.
+    PGD leaves its last FINISH steps to `exact`: images that are not fooled yet take them from where they are, without a
+    restart. Of AutoAttack, `exact` repeats the first attack on the images that all four leave right.
     """
+    if isinstance(attack, AutoAttack):
+        result = attack.result(rough, images, labels, generator=generator, judge=exact)
+        where = result.robust.nonzero()[:, 0]
+        again = attack.parts[0](exact, images[where], labels[where], generator=generator)
+        return result.images.index_copy(0, where, again)
     if attack.steps <= FINISH:
         return attack(exact, images, labels, generator=generator)
     found = replace(attack, steps=attack.steps - FINISH)(rough, images, labels, generator=generator)

@@ -50,7 +50,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     evaluate_parser.add_argument("--craft-ns", help="craft at these NS instead; several go with several AP one by one")
     _attack(evaluate_parser)
     evaluate_parser.add_argument("--target", metavar="CLASS", help="fgsm, pgd and apgd: the class to be taken for")
-    evaluate_parser.add_argument("--bf16", action="store_true", help="white-box pgd: gradients in bfloat16")
+    evaluate_parser.add_argument(
+        "--bf16", action="store_true", help="white-box pgd, auto or quick: gradients in bfloat16"
+    )
     evaluate_parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
     _threads(evaluate_parser)
     _attribute(_add(commands, "attribute", attribute.run, "what it looks at on shapes: the shape, or the grating?"))

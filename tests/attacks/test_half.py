@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine import api
 from engine.__main__ import main
-from engine.attacks import APGD, PGD
+from engine.attacks import APGD, PGD, AutoAttack
 from engine.attacks.aim import Target
 from engine.attacks.half import FINISH, half, half_first, half_supported
 from engine.evaluation import Bench, Trial
@@ -80,6 +80,26 @@ def test_it_is_about_as_strong_as_float32(target: Target) -> None:
     assert right[0] <= right[1] + 1
 
 
+def test_autoattack_counts_what_float32_confirms_and_ends_in_float32() -> None:
+    """A rough network that is fooled by everything: each success is refused, and the first attack is made anew."""
+    model, images = tiny(), random_images(40)
+    labels = model(images).argmax(1)
+    attack = AutoAttack(ATTACK.threat, steps=5, targets=2, fab_steps=3, queries=10)
+
+    def gullible(x: Tensor) -> Tensor:
+        return model(x).roll(1, dims=1)
+
+    found = half_first(attack, gullible, model, images, labels, generator=generator(1))
+    fooled = model(found).argmax(1) != labels
+    assert 0 < int(fooled.sum()) < 40
+    again = attack.parts[0](model, images, labels, generator=generator(2))
+    assert abs(int(fooled.sum()) - int((model(again).argmax(1) != labels).sum())) <= 4
+    honest = half_first(attack, half(model), model, images, labels, generator=generator(1))
+    exact = attack(model, images, labels, generator=generator(1))
+    right = [int((model(x).argmax(1) == labels).sum()) for x in (honest, exact)]
+    assert right[0] <= right[1] + 1
+
+
 def test_a_trial_in_half_counts_by_the_unfolded_float32_network() -> None:
     bench = Bench(dual(), image_set(70), None)
     exact, rough = (int(next(bench.correct(Trial(ADV, 70, 0, half=on), [ATTACK])).sum()) for on in (False, True))
@@ -87,7 +107,7 @@ def test_a_trial_in_half_counts_by_the_unfolded_float32_network() -> None:
     elsewhere = NormSetting(0.5, Stored(0.5))
     with pytest.raises(InputError, match="white-box attacks only"):
         Trial(ADV, 70, 0, elsewhere, half=True)
-    with pytest.raises(InputError, match="for PGD and FGSM, not for APGD"):
+    with pytest.raises(InputError, match="not for APGD"):
         next(bench.correct(Trial(ADV, 70, 0, half=True), [APGD(ATTACK.threat, 2)]))
 
 
