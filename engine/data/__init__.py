@@ -46,7 +46,8 @@ def load_data(
     folder = cifar.find(data_dir)
     if folder is None:
         raise InputError(
-            "CIFAR-10 is not here; run `python -m engine data download cifar10`, or name its folder by --data-dir or DUAL_BN_DATA."
+            "CIFAR-10 is not here; run `python -m engine data download cifar10`, "
+            "or name its folder by --data-dir or DUAL_BN_DATA."
         )
     whole = cifar.load(folder, split, allow_unofficial=allow_unofficial)
     n = len(whole) if n is None else min(n, len(whole)) if at_most else n
