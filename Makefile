@@ -5,7 +5,7 @@ BIN := $(dir $(PYTHON))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup app check format test slow bench chaos models paper fuzz load sbom audit readme screenshots \
-        container-lint
+        container container-lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ readme: ## the README's tables, from the checkpoints' cards and findings
 
 screenshots: ## the pictures in docs/, from the running app
 	$(PYTHON) docs/screenshots.py
+
+container: ## the Dockerfile built and started without a Docker engine (as root; needs buildah and mmdebstrap)
+	$(PYTHON) -m benchmarks.container $(ARGS)
 
 container-lint: ## hadolint on the Dockerfile
 	$(BIN)hadolint Dockerfile

@@ -76,6 +76,11 @@ class Visitor:
         while not self.step(seconds):
             pass
 
+    def until(self, text: str) -> None:
+        """Receives until a text of the page contains this; TimeoutError where nothing comes any more."""
+        while not any(text in one for one in self.texts()):
+            self.step()
+
     def step(self, seconds: float = SECONDS) -> bool:
         """Receives one message; True if it says that a run has ended (not one that gives way to the next)."""
         received = self._socket.recv(timeout=seconds)
