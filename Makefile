@@ -5,7 +5,7 @@ BIN := $(dir $(PYTHON))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup app check format test slow bench chaos models paper fuzz load sbom audit readme screenshots \
-        container container-lint
+        changes container container-lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ fuzz: ## 10,000 damaged inputs for every parser (an hour on two cores; ARGS="--c
 
 load: ## thirty visitors on one real server (on an idle machine; ARGS="--small")
 	$(PYTHON) -m benchmarks.load $(ARGS)
+
+changes: ## memory over a thousand changes of controls, and idle afterwards (on an idle machine; ARGS="--changes 60")
+	$(PYTHON) -m benchmarks.changes $(ARGS)
 
 sbom: ## what is installed, as CycloneDX JSON on standard output
 	$(PYTHON) -m docs.sbom
