@@ -59,8 +59,8 @@ changes: ## memory over a thousand changes of controls, and idle afterwards (on 
 sbom: ## what is installed, as CycloneDX JSON on standard output
 	$(PYTHON) -m docs.sbom
 
-audit: ## known weaknesses of the pinned packages (asks a network service, so CI does not)
-	$(BIN)pip-audit --requirement requirements.txt --no-deps
+audit: ## known weaknesses of the pinned packages (asks a network service, so CI does not); fails where it cannot ask
+	$(BIN)pip-audit --strict --requirement requirements.txt --no-deps
 
 readme: ## the README's tables, from the checkpoints' cards and findings
 	$(PYTHON) -m docs.readme

@@ -7,8 +7,8 @@ One visitor after another opens a page, changes ten of its controls at random, g
 fifty. Every fifth change is followed by the next one before its answer is there, as in a drag. No pause lies in
 between, so that an hour of changes takes minutes. Memory is read after each hundredth; at the end the processor time
 of the server tells how long it goes on computing after the last change, and after a visitor has left in the middle of a
-computation. Exit code 1 where a page failed, memory grew by more than 5 % after the warm-up, or work went on for more
-than 2 s.
+computation. Exit code 1 where a page failed, work went on for more than 2 s, or memory grew by more than 5 % after the
+warm-up; without what is kept of results on purpose, which has a bound of its own (app/mode.py) and fills up for longer.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ def busy_for(server: Server) -> float:
     return last
 
 
-def kept(port: int) -> str:
-    """Megabytes in both caches of results, which have bounds of their own."""
+def kept(port: int) -> float:
+    """Megabytes, as estimated, in both caches of results."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        found = re.findall(r'^dual_bn_cache_bytes\{of="(.*)"\} (.*)$', answer.read().decode(), re.MULTILINE)
-    return ", ".join(f"{name} {float(size) / 1e6:.0f} MB" for name, size in found)
+        sizes = re.findall(r"^dual_bn_cache_bytes{.*} (.*)$", answer.read().decode(), re.MULTILINE)
+    return sum(float(size) for size in sizes) / 1e6
 
 
 def abandoned(server: Server) -> float:
@@ -104,29 +104,24 @@ def main() -> int:
     print(
         f"{chosen.changes} changes, seed {chosen.seed}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
     )
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serve(
-            ROOT / "app" / "server.py",
-            Path(folder),
-            {"DUAL_BN_MODE": "demo", "DUAL_BN_METRICS": str(port), "DUAL_BN_STORE": "off"},
-        ) as server,
-    ):
-        crowd, warm = Crowd(server, random.Random(chosen.seed), Visitor(server.url), []), 0.0
+    variables = {"DUAL_BN_MODE": "demo", "DUAL_BN_METRICS": str(port), "DUAL_BN_STORE": "off"}
+    with tempfile.TemporaryDirectory() as folder, serve(ROOT / "app" / "server.py", Path(folder), variables) as server:
+        crowd, warm = Crowd(server, random.Random(chosen.seed), Visitor(server.url), []), (0.0, 0.0)
         for number in range(1, chosen.changes + 1):
             crowd.change()
             if number == max(1, round(chosen.warm * chosen.changes)):
-                warm = resident(server)
-            if number % A_LINE == 0 or number == chosen.changes:
-                said = f"{resident(server):.0f} MB after {number} changes and {time.monotonic() - began:.0f} s"
-                print(f"{said}; kept: {kept(port)}", flush=True)
+                warm = resident(server), kept(port)
+            if number % A_LINE == 0:
+                said = f"{number} changes in {time.monotonic() - began:.0f} s: {resident(server):.0f} MB"
+                print(f"{said}, of which results {kept(port):.0f}", flush=True)
         after_change = busy_for(server)
-        end = resident(server)
+        end = resident(server), kept(port)
         crowd.visitor.close()
         after_leaving = abandoned(server)
         failures = crowd.failures + ["traceback"] * ("Traceback" in server.log())
-    growth = end / warm - 1
-    print(f"memory: {warm:.0f} MB after the warm-up, {end:.0f} MB at the end ({growth:+.1%})")
+    growth = (end[0] - end[1]) / (warm[0] - warm[1]) - 1
+    print(f"memory: {warm[0]:.0f} MB after the warm-up, {end[0]:.0f} MB at the end ({end[0] / warm[0] - 1:+.1%})")
+    print(f"without the results kept for others: {warm[0] - warm[1]:.0f} and {end[0] - end[1]:.0f} MB ({growth:+.1%})")
     print(f"idle {after_change:.1f} s after the last change, {after_leaving:.1f} s after a visitor left a computation")
     print(f"failures: {failures or 'none'}")
     return 1 if failures or growth > MOST_GROWTH or max(after_change, after_leaving) > MOST_SECONDS else 0
