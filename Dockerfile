@@ -19,11 +19,18 @@ ENV PATH=/opt/venv/bin:$PATH \
 # What is installed changes less often than the code, so it comes first: a change of code rebuilds only the last layers.
 WORKDIR /srv
 COPY requirements.txt .
-# Only torch is taken from its own index; the second install finds it there already and adds the rest.
+# Only torch is taken from its own index; the second install finds it there already and adds the rest. What only builds
+# or tests packages goes again, and no program keeps the right to run as root whoever starts it.
 RUN python3 -m venv /opt/venv \
     && grep '^torch==' requirements.txt > /tmp/torch.txt \
     && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r /tmp/torch.txt \
     && pip install -r requirements.txt \
+    && pip uninstall --yes pip setuptools \
+    && rm -rf /tmp/torch.txt \
+        /opt/venv/lib/python3*/site-packages/torch/test \
+        /opt/venv/lib/python3*/site-packages/torch/include \
+        /opt/venv/lib/python3*/site-packages/pandas/tests \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && useradd --uid 10001 --create-home --shell /usr/sbin/nologin explorer
 
 # Owned by root: the server cannot change its own code or checkpoints.

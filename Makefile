@@ -5,7 +5,7 @@ BIN := $(dir $(PYTHON))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup app check format test slow bench chaos models paper fuzz load sbom audit readme screenshots \
-        container-lint
+        changes container container-lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -53,17 +53,23 @@ fuzz: ## 10,000 damaged inputs for every parser (an hour on two cores; ARGS="--c
 load: ## thirty visitors on one real server (on an idle machine; ARGS="--small")
 	$(PYTHON) -m benchmarks.load $(ARGS)
 
+changes: ## memory over a thousand changes of controls, and idle afterwards (on an idle machine; ARGS="--changes 60")
+	$(PYTHON) -m benchmarks.changes $(ARGS)
+
 sbom: ## what is installed, as CycloneDX JSON on standard output
 	$(PYTHON) -m docs.sbom
 
-audit: ## known weaknesses of the pinned packages (asks a network service, so CI does not)
-	$(BIN)pip-audit --requirement requirements.txt --no-deps
+audit: ## known weaknesses of the pinned packages (asks a network service, so CI does not); fails where it cannot ask
+	$(BIN)pip-audit --strict --requirement requirements.txt --no-deps
 
 readme: ## the README's tables, from the checkpoints' cards and findings
 	$(PYTHON) -m docs.readme
 
 screenshots: ## the pictures in docs/, from the running app
 	$(PYTHON) docs/screenshots.py
+
+container: ## the Dockerfile built and started without a Docker engine (as root; needs buildah and mmdebstrap)
+	$(PYTHON) -m benchmarks.container $(ARGS)
 
 container-lint: ## hadolint on the Dockerfile
 	$(BIN)hadolint Dockerfile

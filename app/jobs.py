@@ -28,7 +28,7 @@ from app import journal, mode
 from engine.api import InputError
 
 Tell = Callable[[str], object]
-POLL, KEPT = 0.2, 20
+POLL, KEPT, TURN = 0.2, 20, 0.2
 
 
 class TooLongError(Exception):
@@ -85,8 +85,8 @@ class Line:
             self.changed.notify_all()
 
     def let_others_go_first(self, ticket: Ticket, tell: Tell) -> bool:
-        """Goes to the end of the line if there is one; True if it had to wait."""
-        if len(self.tickets) < 2:
+        """Goes to the end of the line if there is one and its turn was not too short; True if it had to wait."""
+        if len(self.tickets) < 2 or time.monotonic() - ticket.since < TURN:
             return False
         ticket.held = ticket.seconds
         self.leave(ticket)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from engine.attacks import APGD, PGD, Attack, AutoAttack, LogitsFn
 from engine.attacks.half import half, half_first
+from engine.beat import Beat, each, heard
 from engine.cards import Crafting, EvalRecord
 from engine.data.base import ImageSet, Progress
 from engine.memory import Room, in_pieces
@@ -123,14 +124,14 @@ class Bench:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def view(self, setting: NormSetting) -> nn.Module:
+    def view(self, setting: NormSetting, beat: Beat | None = None) -> nn.Module:
         """The plain network at `setting`, with NS re-estimated where the setting says so."""
         if isinstance(setting.statistics, Stored):
             return at(self.model, setting)
-        batches = list(self._calibration_batches(setting, setting.statistics))
-        return at(self.model, setting, reestimate(self.model, setting, batches))
+        batches = list(self._calibration_batches(setting, setting.statistics, beat))
+        return at(self.model, setting, reestimate(self.model, setting, each(batches, beat)))
 
-    def _calibration_batches(self, setting: NormSetting, wanted: Reestimated) -> Iterator[Tensor]:
+    def _calibration_batches(self, setting: NormSetting, wanted: Reestimated, beat: Beat | None) -> Iterator[Tensor]:
         """Batches (<= 128, 3, h, w) of the source that `wanted` names."""
         if self.calibration is None:
             raise InputError("Re-estimating NS needs calibration images, and this data set has none here.")
@@ -140,7 +141,8 @@ class Bench:
         order = torch.randperm(len(self.calibration), generator=generator)[: wanted.n].numpy()
         craft: LogitsFn | None = None
         if wanted.source in ("adv", "mix"):
-            craft = crafting_network(self.view(replace(setting, statistics=replace(wanted, source="clean"))))
+            clean = replace(setting, statistics=replace(wanted, source="clean"))
+            craft = heard(crafting_network(self.view(clean, beat)), beat)
         for index in range(0, wanted.n - 1, CALIBRATION_BATCH):
             chosen = order[index : index + CALIBRATION_BATCH]
             images = torch.from_numpy(self.calibration.images[chosen]).to(self.device, torch.float32) / 255
@@ -202,34 +204,40 @@ class Bench:
         """For each attack, the class (n,) that the network gives each of the trial's n images; on the CPU.
 
         An image that is wrong clean is not attacked and keeps its wrong class. Where memory runs out, fewer images at a
-        time pass through the network, see `engine.memory`.
+        time pass through the network, see `engine.memory`. `progress` hears of n images how many are done, before
+        every pass of an attack too, so that what it raises ends the work within a step.
         """
-        n, first = trial.n, trial.first
+        n, first, done = trial.n, trial.first, 0
+
+        def beat() -> None:
+            if progress is not None:
+                progress(done, n)
+
         if not 1 <= n <= len(self.test) - first:
             raise InputError(f"{self.test.name} has {len(self.test)} {self.test.split} images, {n} were asked for.")
-        judge = self.view(trial.setting)
-        craft = self._crafting_network(trial, judge)
+        judge = self.view(trial.setting, beat)
+        craft = self._crafting_network(trial, judge, beat)
         rough = half(fold(judge)) if trial.half else None
         room = Room()
-        clean = torch.cat([_judged_in(room, judge, images) for _, (images, _) in self.batches(n, first)])
+        clean = torch.cat([_judged_in(room, heard(judge, beat), images) for _, (images, _) in self.batches(n, first)])
         for attack in attacks:
             classes = clean.clone()
             for start, (images, labels) in self.batches(n, first) if attack is not None else ():
-                done = start - first
                 where = (clean[done : done + len(labels)] == labels.cpu()).nonzero()[:, 0].to(images.device)
                 if attack is not None and len(where):
                     here = _for_images(attack, n, (done + where).tolist())
                     chosen = (images[where], labels[where])
-                    adversarial = _attacked(room, here, (rough, craft), chosen, (trial.seed, start))
+                    adversarial = _attacked(room, here, (rough, craft), chosen, (trial.seed, start), beat)
                     classes[done + where.cpu()] = _judged_in(room, judge, adversarial)
-                if progress is not None:
-                    progress(done + len(labels), n)
+                done += len(labels)
+                beat()
+            done = 0
             yield classes
 
-    def _crafting_network(self, trial: Trial, judge: nn.Module) -> LogitsFn:
+    def _crafting_network(self, trial: Trial, judge: nn.Module, beat: Beat) -> LogitsFn:
         crafted_at = trial.crafted_at
         several = crafted_at if isinstance(crafted_at, tuple) else (crafted_at,)
-        return crafting_network(*(judge if one == trial.setting else self.view(one) for one in several))
+        return crafting_network(*(judge if one == trial.setting else self.view(one, beat) for one in several))
 
     def batches(self, n: int, first: int = 0) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
         """(start, (images, labels)) of n images from `first` on the network's device, in chunks that suit it."""
@@ -269,17 +277,18 @@ def _attacked(
     networks: tuple[LogitsFn | None, LogitsFn],
     chosen: tuple[Tensor, Tensor],
     seeds: tuple[int, int],
+    beat: Beat,
 ) -> Tensor:
     """networks: rough, if wanted, and the one that crafts; chosen: images, labels; seeds: what `seeded` takes."""
     rough, craft = networks
     images, labels = chosen
 
     def crafted(limit: int | None) -> Tensor:
-        exact, generator = in_pieces(craft, limit), seeded(*seeds)
+        exact, generator = heard(in_pieces(craft, limit), beat), seeded(*seeds)
         if rough is None:
             return attack(exact, images, labels, generator=generator)
         if not isinstance(attack, PGD | AutoAttack):
             raise InputError(f"Gradients in bfloat16 are for PGD, FGSM and AutoAttack, not for {attack.label}.")
-        return half_first(attack, in_pieces(rough, limit), exact, images, labels, generator=generator)
+        return half_first(attack, heard(in_pieces(rough, limit), beat), exact, images, labels, generator=generator)
 
     return room.fit(len(images), crafted)

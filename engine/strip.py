@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks import PGD
+from engine.beat import heard
 from engine.data.base import Progress
 from engine.evaluation import Bench, crafting_network, seeded
 from engine.files import check_zip, write_atomic
@@ -72,8 +73,13 @@ def make_strip(
     for done, setting in enumerate(map(line, lams)):
         if setting in known:
             continue
-        view = bench.view(setting)
-        craft = crafting_network(view)
+
+        def beat(done: int = done) -> None:
+            if progress is not None:
+                progress(done, len(lams))
+
+        view = bench.view(setting, beat)
+        craft = heard(crafting_network(view), beat)
         adversarial = attack(craft, images, labels, generator=seeded(seed, 0))
         with torch.no_grad():
             clean_class, clean_confidence = _predict(view(images))

@@ -11,6 +11,7 @@ Usage::
 from __future__ import annotations
 
 import json
+import random
 import time
 from contextlib import ExitStack
 from types import TracebackType
@@ -18,8 +19,10 @@ from typing import Any, Self
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.BidiComponent_pb2 import BidiComponent
+from streamlit.proto.Common_pb2 import DoubleArray, StringArray
 from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -40,6 +43,7 @@ class Visitor:
         )
         self.elements: dict[tuple[int, ...], Element] = {}
         self._known: dict[str, ForwardMsg] = {}
+        self._values: dict[str, WidgetState] = {}
         self._where = ("", "")
         self.first_element = 0.0
         """Seconds from asking for the page to its first element."""
@@ -56,25 +60,35 @@ class Visitor:
 
     def open(self, page: str = "", query: str = "") -> None:
         """Asks for a page ('' is the first one) and waits until its run has ended."""
-        self._where = (page, query)
-        self.ask()
+        self.ask(page, query)
         self.wait()
 
     def ask(self, page: str | None = None, query: str | None = None) -> None:
         """Asks for a page and returns at once."""
         self._where = (self._where[0] if page is None else page, self._where[1] if query is None else query)
+        self._values.clear()
         self._send()
 
     def press(self, label: str) -> None:
         """Presses a button and returns at once."""
         buttons = [e.button for e in self.elements.values() if e.WhichOneof("type") == "button"]
         (found,) = [button for button in buttons if button.label == label]
-        self._send(found.id)
+        self._send(WidgetState(id=found.id, trigger_value=True))
+
+    def change(self, value: WidgetState) -> None:
+        """Moves a control and returns at once; it stays there until another page is asked for."""
+        self._values[value.id] = value
+        self._send()
 
     def wait(self, seconds: float = SECONDS) -> None:
         """Receives until the run has ended; TimeoutError where it does not."""
         while not self.step(seconds):
             pass
+
+    def until(self, text: str) -> None:
+        """Receives until a text of the page contains this; TimeoutError where nothing comes any more."""
+        while not any(text in one for one in self.texts()):
+            self.step()
 
     def step(self, seconds: float = SECONDS) -> bool:
         """Receives one message; True if it says that a run has ended (not one that gives way to the next)."""
@@ -121,14 +135,34 @@ class Visitor:
         """Messages of uncaught errors on the page."""
         return [e.exception.message for e in self.elements.values() if e.WhichOneof("type") == "exception"]
 
-    def _send(self, pressed: str | None = None) -> None:
+    def _send(self, *pressed: WidgetState) -> None:
         message = BackMsg()
         message.rerun_script.page_name, message.rerun_script.query_string = self._where
-        if pressed is not None:
-            state = message.rerun_script.widget_states.widgets.add()
-            state.id, state.trigger_value = pressed, True
+        message.rerun_script.widget_states.widgets.extend([*self._values.values(), *pressed])
         self.first_element, self._asked = 0.0, time.monotonic()
         self._socket.send(message.SerializeToString())
+
+
+def moved(element: Element, rng: random.Random) -> WidgetState | None:
+    """A control at another place, drawn at random from all it offers; None for what is no such control."""
+    match element.WhichOneof("type"):
+        case "slider":
+            of = element.slider
+            stops = round((of.max - of.min) / of.step)
+            at = DoubleArray(data=[of.min + of.step * rng.randint(0, stops) for _ in of.default])
+            return WidgetState(id=of.id, double_array_value=at)
+        case "selectbox":
+            return WidgetState(id=element.selectbox.id, string_value=rng.choice(element.selectbox.options))
+        case "button_group":
+            chosen = StringArray(data=[rng.choice(element.button_group.options).content])
+            return WidgetState(id=element.button_group.id, string_array_value=chosen)
+        case "checkbox":
+            return WidgetState(id=element.checkbox.id, bool_value=rng.random() < 0.5)
+        case "number_input":
+            of = element.number_input
+            return WidgetState(id=of.id, double_value=min(of.max, of.min + of.step * rng.randint(0, 20)))
+        case _:
+            return None
 
 
 def _data(found: BidiComponent) -> Any:

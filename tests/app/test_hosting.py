@@ -62,8 +62,7 @@ def begin_long_work(visitor: Visitor) -> None:
     """Until the first stop of a curve is done."""
     visitor.open("", LONG)
     visitor.press("Compute it now")
-    while not any("Attacking every stop" in text for text in visitor.texts()):
-        visitor.step()
+    visitor.until("Attacking every stop")
 
 
 def read_on(visitor: Visitor) -> None:

@@ -76,11 +76,11 @@ def test_long_work_lets_short_work_through_and_ends_as_it_would_have() -> None:
         line.enter(ticket, lambda _: None)
         for step in range(5):
             started.set()
-            threading.Event().wait(0.1)
+            threading.Event().wait(1.1 * jobs.TURN)
             line.let_others_go_first(ticket, lambda _: None)
             events.append(f"long {step}")
         line.leave(ticket)
-        assert ticket.held < 0.45
+        assert ticket.held < 4.5 * jobs.TURN
 
     def short() -> None:
         started.wait(10)
@@ -93,6 +93,14 @@ def test_long_work_lets_short_work_through_and_ends_as_it_would_have() -> None:
     assert events.index("short") <= 1
     assert [event for event in events if event != "short"] == [f"long {step}" for step in range(5)]
     assert not line.tickets
+
+
+def test_a_turn_is_not_so_short_that_two_long_jobs_do_nothing_but_change_places() -> None:
+    line, first, second = jobs.Line(), jobs.Ticket(), jobs.Ticket()
+    line.enter(first, lambda _: None)
+    line.tickets.append(second)
+    assert not line.let_others_go_first(first, lambda _: pytest.fail("it had hardly begun"))
+    assert line.tickets == [first, second]
 
 
 def test_work_over_the_limit_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
