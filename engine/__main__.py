@@ -6,6 +6,7 @@ Exit code 0: done; 2: bad arguments or input, with one sentence; 1: failure or i
 
 from __future__ import annotations
 
+import os
 import sys
 
 from rich.console import Console
@@ -17,7 +18,8 @@ from engine.values import Cancelled, InputError
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    errors = Console(stderr=True)
+    # Of torchrun's processes on a machine, which all stumble over the same, one says so.
+    errors = Console(stderr=True, quiet=os.environ.get("LOCAL_RANK", "0") != "0")
     try:
         arguments.run(arguments)
     except InputError as error:

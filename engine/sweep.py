@@ -159,11 +159,24 @@ def begun(path: Path, head: dict[str, Any]) -> list[EvalRecord]:
     return records
 
 
+def missing_points(path: Path, head: dict[str, Any], points: Iterable[Point]) -> list[Point]:
+    """The points that the file, begun where there is none, does not hold yet."""
+    have = {(r.setting, r.attack, r.n) for r in begun(path, head)}
+    return [p for p in points if (p.setting, p.attack, p.n) not in have]
+
+
+def in_order(path: Path, head: dict[str, Any], points: Iterable[Point]) -> None:
+    """Brings records that were written as they came into the order of the plan, what is not in it last."""
+    place: dict[object, int] = {(p.setting, p.attack, p.n): index for index, p in enumerate(points)}
+    records = sorted(begun(path, head), key=lambda r: place.get((r.setting, r.attack, r.n), len(place)))
+    lines = [json.dumps(value) for value in (sweep_header(path), *(record.as_json() for record in records))]
+    write_atomic(path, "\n".join([*lines, ""]).encode())
+
+
 def run_sweep(path: Path, bench: Bench, head: dict[str, Any], points: Iterable[Point]) -> Iterator[tuple[int, int]]:
     """Computes what is missing and yields (done, total) after each record, which is then safely on disk."""
     points = list(points)
-    have = {(r.setting, r.attack, r.n) for r in begun(path, head)}
-    missing = [p for p in points if (p.setting, p.attack, p.n) not in have]
+    missing = missing_points(path, head, points)
     done = len(points) - len(missing)
     yield done, len(points)
     for (setting, n), group in groupby(missing, key=lambda p: (p.setting, p.n)):

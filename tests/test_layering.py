@@ -19,7 +19,7 @@ MAX_LINES = 300
 LAYERS = (
     ("values",),
     ("files",),
-    ("store", "memory", "beat"),
+    ("store", "memory", "beat", "cluster"),
     ("norm", "attacks", "data"),
     ("models", "features", "cards"),
     (

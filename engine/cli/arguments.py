@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import api
-from engine.cli import attribute, convert, data, evaluate, headline, models, paper, store, train
+from engine.cli import attribute, convert, data, evaluate, headline, models, paper, shards, store, sweep, train
 
 ATTACKS = ("none", "fgsm", "pgd", "apgd", "fab", "square", "auto", "quick")
 
@@ -54,16 +54,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--bf16", action="store_true", help="white-box pgd, auto or quick: gradients in bfloat16"
     )
     evaluate_parser.add_argument("--check", action="store_true", help="look for signs that the attack is too weak")
+    shards.add_argument(evaluate_parser)
     _threads(evaluate_parser)
     _attribute(_add(commands, "attribute", attribute.run, "what it looks at on shapes: the shape, or the grating?"))
-    sweep_parser = _add(commands, "sweep", evaluate.run_sweep, "every curve the app shows of a checkpoint; resumable")
+    sweep_parser = _add(commands, "sweep", sweep.run, "every curve the app shows of a checkpoint; resumable")
     sweep_parser.add_argument("name")
     sweep_parser.add_argument("--n", type=int, default=1000, help="images a point")
     sweep_parser.add_argument("--n-plane", type=int, default=500, help="images a point of the NS x AP plane")
     sweep_parser.add_argument("--n-gaps", type=int, default=256, help="images behind the gaps of the layers")
+    shards.add_argument(sweep_parser)
     _threads(sweep_parser)
     paper_parser = _add(commands, "paper", paper.run, "the paper's claims, tried on every family of checkpoints")
     paper.add_arguments(paper_parser)
+    shards.add_argument(paper_parser)
     _threads(paper_parser)
     return parser.parse_args(argv)
 

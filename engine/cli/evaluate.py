@@ -1,4 +1,4 @@
-"""`evaluate` and `sweep`."""
+"""`evaluate`, and what other commands read from the same arguments."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import torch
 
 from engine import api
+from engine.cli import shards
 from engine.cli.models import attack_json
 from engine.cli.output import percent, progress, show
-from engine.gaps import make_track, save_tracks
-from engine.strip import save_strips
-from engine.sweep import STOPS, STRIP_ATTACKS, canonical_on, distinct_lines, strip_key
 
-N_STRIP, N_CHECK, N_QUERIES = 8, 200, 500
+N_CHECK, N_QUERIES = 200, 500
 
 
 def set_threads(arguments: argparse.Namespace) -> None:
@@ -102,10 +99,11 @@ def towards(attack: api.Attack | None, wanted: str | None, classes: tuple[str, .
     return replace(attack, target=classes.index(wanted))
 
 
-def open_from(arguments: argparse.Namespace, n: int) -> tuple[api.Bench, api.ModelCard]:
+def open_from(arguments: argparse.Namespace, n: int, far: bool = False) -> tuple[api.Bench, api.ModelCard]:
+    """far: other machines compute, so that this one need not have the device."""
     return api.open_bench(
         arguments.name,
-        api.pick_device(arguments.device),
+        api.pick_device("cpu" if far else arguments.device),
         data=arguments.data,
         split=arguments.split,
         n=n,
@@ -113,6 +111,21 @@ def open_from(arguments: argparse.Namespace, n: int) -> tuple[api.Bench, api.Mod
         allow_unofficial=arguments.unofficial,
         root=arguments.root,
     )
+
+
+def counted(
+    arguments: argparse.Namespace, bench: api.Bench, card: api.ModelCard, attack: api.Attack | None, trial: api.Trial
+) -> api.EvalRecord:
+    """The accuracy, computed here or on the cluster."""
+    with progress("evaluate") as callback:
+        if arguments.ray:
+            found: list[api.EvalRecord] = []
+            place = shards.opened(arguments, bench, card)
+            shards.records(arguments.ray, place, [(trial, (attack,))], callback, found.extend)
+            return found[0]
+        if trial.half:
+            return rough(bench, attack, trial, callback)
+        return bench.evaluate(trial.setting, attack, trial.n, trial.seed, trial.attack_setting, callback)
 
 
 def rough(bench: api.Bench, attack: api.Attack | None, trial: api.Trial, progress: api.Progress) -> api.EvalRecord:
@@ -130,14 +143,13 @@ def run(arguments: argparse.Namespace) -> None:
     attack = parse_attack(arguments)
     if arguments.check and not (isinstance(attack, api.PGD) and craft is None):
         raise api.InputError("--check examines white-box PGD: add --attack pgd, without --craft-ap and --craft-ns.")
-    bench, card = open_from(arguments, arguments.n)
+    if arguments.ray and (arguments.check or arguments.bf16):
+        raise api.InputError("--check and --bf16 are for one machine; leave them out, or leave out --ray.")
+    bench, card = open_from(arguments, arguments.n, far=bool(arguments.ray))
     attack = towards(attack if craft is None else elsewhere(attack), arguments.target, bench.test.classes)
     started = time.monotonic()
-    with progress("evaluate") as callback:
-        if arguments.bf16:
-            record = rough(bench, attack, api.Trial(setting, arguments.n, arguments.seed, craft, half=True), callback)
-        else:
-            record = bench.evaluate(setting, attack, arguments.n, arguments.seed, craft, callback)
+    trial = api.Trial(setting, arguments.n, arguments.seed, craft, half=arguments.bf16)
+    record = counted(arguments, bench, card, attack, trial)
     flags: list[api.Flag] = []
     if arguments.check and isinstance(attack, api.PGD):
         others = [api.branch_setting(b) for b in api.Branch if api.branch_setting(b) != setting]
@@ -163,7 +175,7 @@ def run(arguments: argparse.Namespace) -> None:
         "access": record.access,
         "gradients": "bfloat16" if arguments.bf16 else "float32",
         "seed": record.seed,
-        "device": str(bench.device),
+        "device": shards.where(arguments).device if arguments.ray else str(bench.device),
         "seconds": round(time.monotonic() - started, 3),
     }
     if arguments.check:
@@ -171,35 +183,3 @@ def run(arguments: argparse.Namespace) -> None:
     kind = "clean" if attack is None else f"{attack.label}, {record.access}{', bfloat16 gradients' * arguments.bf16}"
     checks = [["suspicious" if flag.fired else "fine", flag.sentence] for flag in flags]
     show(value, arguments.json, card.name, ["accuracy", "of"], [[percent(interval), kind], *checks])
-
-
-def run_sweep(arguments: argparse.Namespace) -> None:
-    """`sweep`: the curves (sweep.jsonl) and the images beside them (strip.npz, built-in data only)."""
-    set_threads(arguments)
-    if not 1 <= arguments.n_plane <= arguments.n:
-        raise api.InputError(f"--n-plane must lie between 1 and --n ({arguments.n}), got {arguments.n_plane}.")
-    if arguments.n_gaps < 1:
-        raise api.InputError(f"--n-gaps must be at least 1, got {arguments.n_gaps}.")
-    bench, card = open_from(arguments, arguments.n)
-    folder = api.checkpoint_folder(arguments.name, arguments.root)
-    head = api.header(card, bench.test, api.SEED)
-    points = api.plan(card.norm_design, arguments.n, arguments.n_plane)
-    with progress(f"sweep {card.name}") as callback:
-        for done, total in api.run_sweep(folder / "sweep.jsonl", bench, head, points):
-            callback(done, total)
-    lines = {name: partial(canonical_on, name, card.norm_design) for name in distinct_lines(card.norm_design)}
-    if not (folder / "gaps.json").exists():
-        main = next(attack for attack in STRIP_ATTACKS if attack.steps > 1)
-        with progress("layer gaps") as callback:
-            n = min(arguments.n_gaps, arguments.n)
-            tracks = {key: make_track(bench, line, STOPS, main, n, api.SEED, callback) for key, line in lines.items()}
-        save_tracks(folder / "gaps.json", card.weights_sha256, tracks)
-    if bench.test.name == "shapes" and not (folder / "strip.npz").exists():
-        with progress("images") as callback:
-            strips = {
-                strip_key(key, attack): api.make_strip(bench, line, STOPS, attack, range(N_STRIP), api.SEED, callback)
-                for key, line in lines.items()
-                for attack in STRIP_ATTACKS
-            }
-        save_strips(folder / "strip.npz", card.weights_sha256, strips)
-    show({"checkpoint": card.name, "points": len(points)}, arguments.json, card.name, ["points"], [[str(len(points))]])

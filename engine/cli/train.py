@@ -22,6 +22,7 @@ from engine.data import shapes
 from engine.files import write_atomic
 from engine.norm import at, to_dual_bn
 from engine.training import EpochLog, TrainConfig, as_toml, load_config, snapshots, train
+from engine.training.parallel import here, processes
 from engine.values import DESIGNS, Branch, branch_setting
 
 STATE = ".state.safetensors"
@@ -126,6 +127,7 @@ def card_of(config: TrainConfig, data: api.ImageSet, wall_seconds: int, device: 
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """`train`, alone or as one of torchrun's processes; the first of those writes all files."""
     set_threads(arguments)
     config = configured(arguments)
     device = api.pick_device(arguments.device)
@@ -134,14 +136,11 @@ def run(arguments: argparse.Namespace) -> None:
     if state.exists() and not arguments.resume:
         raise api.InputError(f"{state} holds an unfinished run; add --resume to go on, or delete it to start again.")
     config, data = training_images(config, arguments)
-    model = initial_network(config, len(data.classes), arguments.root).to(device)
-    started, rows = time.monotonic(), list[EpochLog]()
-    with progress(f"train {config.name}") as callback:
-        for row in train(model, config, data, state, callback):
-            rows.append(row)
-            write_log(folder / "log.csv", rows)
-            if config.snapshots:
-                snapshots.keep(folder / "snapshots.npz", row.epoch, model, data, config.eps)
+    model = initial_network(config, len(data.classes), arguments.root)
+    with processes(device) as device:
+        started, rows = time.monotonic(), trained(model.to(device), config, data, folder)
+        if not here().first:
+            return
     seconds = round(sum(row.seconds for row in rows))
     card = save_checkpoint(folder, model.eval(), card_of(config, data, seconds, str(device), arguments.unofficial))
     recipe = arguments.config.read_bytes() if arguments.warm_start is None else as_toml(config).encode()
@@ -152,3 +151,17 @@ def run(arguments: argparse.Namespace) -> None:
     state.unlink(missing_ok=True)
     seconds = round(time.monotonic() - started)
     show(card.as_json(), arguments.json, f"{config.name}, {seconds} s", ["of", "accuracy"], table(card.records))
+
+
+def trained(model: torch.nn.Module, config: TrainConfig, data: api.ImageSet, folder: Path) -> list[EpochLog]:
+    """The rows of the training of `model`, in place; what is kept of each epoch lies in `folder`."""
+    if not here().first:
+        return list(train(model, config, data, folder / STATE))
+    rows = list[EpochLog]()
+    with progress(f"train {config.name}") as callback:
+        for row in train(model, config, data, folder / STATE, callback):
+            rows.append(row)
+            write_log(folder / "log.csv", rows)
+            if config.snapshots:
+                snapshots.keep(folder / "snapshots.npz", row.epoch, model, data, config.eps)
+    return rows

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.norm import synced
 from engine.values import Branch, InputError, NormDesign
 
 
@@ -33,6 +34,7 @@ class DualBatchNorm2d(nn.Module):
     y = (x - mean) / sqrt(var + eps) * weight + bias, per channel. `mean` and `var` are buffers of shape (S, c) and
     `weight`, `bias` are lists of A parameters (c,), where S, A are 1 if the design shares that half and 2 otherwise.
     A stacked (2, c) parameter would not do: weight decay would shrink the branch that a step did not use.
+    synced: in training the batch is that of all processes, see `engine.norm.synced`.
     """
 
     mean: Tensor
@@ -41,6 +43,7 @@ class DualBatchNorm2d(nn.Module):
     def __init__(self, num_features: int, design: NormDesign, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
         self.num_features, self.design, self.eps, self.momentum = num_features, design, eps, momentum
+        self.synced = False
         rows = 1 if design.share_statistics else 2
         entries = 1 if design.share_affine else 2
         self.register_buffer("mean", torch.zeros(rows, num_features))
@@ -74,8 +77,12 @@ class DualBatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor, branch: Branch) -> Tensor:
         """Normalises (n, c, h, w) by one branch; there is no default branch, so none is ever used by accident."""
+        return self._normalized(x, branch, *self.affine_entry(branch))
+
+    def _normalized(self, x: Tensor, branch: Branch, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         mean, var = self.statistics_row(branch)
-        weight, bias = self.affine_entry(branch)
+        if self.synced and self.training:
+            return synced.batch_norm(x, mean, var, (weight, bias), self.momentum, self.eps)
         return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps)
 
     def joint(self, x: Tensor) -> Tensor:
@@ -88,10 +95,9 @@ class DualBatchNorm2d(nn.Module):
         if not self.design.share_statistics:
             clean, adv = x.chunk(2)
             return torch.cat([self(clean, Branch.CLEAN), self(adv, Branch.ADV)])
-        mean, var = self.statistics_row(Branch.CLEAN)
         if self.design.share_affine:
             return self(x, Branch.CLEAN)
-        clean, adv = F.batch_norm(x, mean, var, None, None, self.training, self.momentum, self.eps).chunk(2)
+        clean, adv = self._normalized(x, Branch.CLEAN, None, None).chunk(2)
         halves = ((clean, self.affine_entry(Branch.CLEAN)), (adv, self.affine_entry(Branch.ADV)))
         return torch.cat([half * w[:, None, None] + b[:, None, None] for half, (w, b) in halves])
 
@@ -104,7 +110,9 @@ class DualBatchNorm2d(nn.Module):
             raise InputError(f"A joint batch needs as many clean as adversarial images, got {len(x)} in all.")
         clean, adv = x.chunk(2)
         weight, bias = self.affine_entry(Branch.ADV)
-        if self.training:
+        if self.training and self.synced:
+            mean, var = synced.moments(clean)
+        elif self.training:
             var, mean = torch.var_mean(clean, dim=(0, 2, 3), correction=0)
         else:
             mean, var = self.statistics_row(Branch.CLEAN)
@@ -135,18 +143,25 @@ class DualBatchNorm2d(nn.Module):
 
     def live(self, branch: Branch) -> nn.BatchNorm2d:
         """One branch as an `nn.BatchNorm2d` that holds the live parameters and writes to the live statistics."""
-        bn = plain_batchnorm(*self.statistics_row(branch), *self.affine_entry(branch), self.eps, self.momentum)
-        return bn.train(self.training)
+        tensors = (*self.statistics_row(branch), *self.affine_entry(branch), self.eps, self.momentum)
+        kind = synced.SyncedBatchNorm2d if self.synced else nn.BatchNorm2d
+        return plain_batchnorm(*tensors, kind).train(self.training)
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, {self.design.name}, eps={self.eps}, momentum={self.momentum}"
 
 
 def plain_batchnorm(
-    mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, eps: float, momentum: float
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    momentum: float,
+    kind: type[nn.BatchNorm2d] = nn.BatchNorm2d,
 ) -> nn.BatchNorm2d:
     """An eval-mode `nn.BatchNorm2d` around the given (c,) tensors, uncopied; plain tensors become frozen parameters."""
-    bn = nn.BatchNorm2d(len(mean), eps=eps, momentum=momentum, device="meta").eval()
+    bn = kind(len(mean), eps=eps, momentum=momentum, device="meta").eval()
     bn.weight, bn.bias = (t if isinstance(t, nn.Parameter) else nn.Parameter(t, False) for t in (weight, bias))
     bn.running_mean, bn.running_var = mean, var
     bn.num_batches_tracked = torch.zeros((), dtype=torch.long, device=mean.device)

@@ -25,6 +25,7 @@ from engine.attacks import OBJECTIVES, PGD
 from engine.data.base import ImageSet
 from engine.norm import Folder, branch_view, dual_layers, joint_view
 from engine.training.config import TrainConfig
+from engine.training.parallel import here
 from engine.training.state import gather, load_state, restore, save_state
 from engine.values import Branch, InputError, ThreatModel, branch_setting
 
@@ -76,11 +77,31 @@ def freeze_all_but_affine(model: nn.Module) -> None:
             parameter.requires_grad_(True)
 
 
+class Halves(nn.Module):
+    """Both branches' training views as one module: a step is one call, as DistributedDataParallel wants it."""
+
+    def __init__(self, model: nn.Module, batch: str) -> None:
+        super().__init__()
+        self.clean, self.adv = branch_view(model, Branch.CLEAN), branch_view(model, Branch.ADV)
+        self.joint = None if batch == "separate" else joint_view(model, crossed=batch == "crossed")
+
+    def forward(self, images: Tensor | None, adversarial: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """(clean, adversarial) logits, each (b, k); None for a half that is not given."""
+        if self.joint is not None and images is not None and adversarial is not None:
+            clean, adv = self.joint(torch.cat([images, adversarial])).chunk(2)
+            return clean, adv
+        return (
+            None if images is None else self.clean(images),
+            None if adversarial is None else self.adv(adversarial),
+        )
+
+
 class Run:
     """One run's model, views and optimizer; `step` makes one update."""
 
     def __init__(self, model: nn.Module, config: TrainConfig, data: ImageSet) -> None:
-        self.config, self.data = config, data
+        self.config, self.data, self.world = config, data, here()
+        self.part = self.world.own(config.batch_size)
         self.device = next(model.parameters()).device
         self.model = model.train().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if config.only == "affine":
@@ -90,11 +111,11 @@ class Run:
             model.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay, nesterov=True
         )
         self.folder = Folder(model)
-        self.clean_view, self.adv_view = branch_view(model, Branch.CLEAN), branch_view(model, Branch.ADV)
-        self.joint = joint_view(model, crossed=config.batch == "crossed")
+        self.world.sync(model)
+        self.halves = self.world.together(Halves(model, config.batch), partly=bool(config.only))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (b, 3, h, w) in [0, 1], augmented, and labels (b,) of one step."""
+        """Images (b, 3, h, w) in [0, 1], augmented, and labels (b,): this process's part of one step's batch."""
         epoch, index = divmod(step, self.config.steps_per_epoch)
         order = torch.randperm(self.config.n_train, generator=generator_for(self.config.seed, 0, epoch)).numpy()
         chosen = order[index * self.config.batch_size : (index + 1) * self.config.batch_size]
@@ -102,7 +123,7 @@ class Run:
         if self.config.augment == "crop-flip":
             images = augmented(images, generator_for(self.config.seed, 1, step))
         labels = torch.from_numpy(self.data.labels[chosen]).to(self.device)
-        return images.contiguous(memory_format=torch.channels_last), labels
+        return images[self.part].contiguous(memory_format=torch.channels_last), labels[self.part]
 
     def adversarial(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
         """Crafted in eval mode through the adversarial branch (arXiv 2403.19150's protocol); running NS untouched."""
@@ -112,21 +133,16 @@ class Run:
         loss = "kl" if self.config.loss == "trades" else "ce"
         attack = PGD(ThreatModel("Linf", eps), self.config.attack_steps, self.config.step_ratio * eps, loss=loss)
         target = self.folder.at(branch_setting(Branch.ADV))
-        return attack(target, images, labels, generator=generator_for(self.config.seed, 2, step))
+        generator = self.world.skip(generator_for(self.config.seed, 2, step), images)
+        return attack(target, images, labels, generator=generator)
 
     def logits(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor | None, Tensor | None]:
         """(clean, adversarial) logits in train mode; None where alpha gives that half no weight."""
-        alpha = self.config.alpha
-        if alpha == 1:
-            return self.clean_view(images), None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            adversarial = self.adversarial(images, labels, step)
-        if alpha == 0:
-            return None, self.adv_view(adversarial)
-        if self.config.batch != "separate":
-            clean, adv = self.joint(torch.cat([images, adversarial])).chunk(2)
-            return clean, adv
-        return self.clean_view(images), self.adv_view(adversarial)
+        alpha, adversarial = self.config.alpha, None
+        if alpha != 1:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+                adversarial = self.adversarial(images, labels, step)
+        return self.halves(None if alpha == 0 else images, adversarial)
 
     def loss(self, clean: Tensor | None, adv: Tensor | None, labels: Tensor) -> Tensor:
         """The scalar that is minimised, from the logits (b, k) of both halves."""
@@ -145,7 +161,9 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             clean, adv = self.logits(images, labels, step)
         loss = self.loss(clean, adv, labels)
-        if not math.isfinite(loss.item()):
+        rates = [math.nan if x is None else (x.argmax(1) == labels).float().mean().item() for x in (clean, adv)]
+        value, *rates = self.world.mean(loss.item(), *rates)
+        if not math.isfinite(value):
             raise InputError(f"The loss is not finite at step {step}; lower lr. The last saved state is kept.")
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step)
@@ -154,8 +172,7 @@ class Run:
         self.optimizer.step()
         if self.averaged is not None:
             self._average(self.averaged, step)
-        rates = [math.nan if x is None else (x.argmax(1) == labels).float().mean().item() for x in (clean, adv)]
-        return loss.item(), rates[0], rates[1]
+        return value, rates[0], rates[1]
 
     def _average(self, averaged: nn.Module, step: int) -> None:
         """Exponential moving average of weights and statistics, warmed up so that the start is forgotten."""
@@ -189,6 +206,10 @@ def train(
     if state_path is not None and state_path.exists():
         first, tensors, rows = load_state(state_path, config.as_json())
         restore(tensors, run.model, run.averaged, run.optimizer)
+    if run.world.mean(first) != (first,):
+        raise InputError(
+            f"Not all processes see {state_path}; keep the checkpoints in a folder that all of them share."
+        )
     done = [row for row in rows if row[0] >= 0]
     yield from (EpochLog(int(epoch), *rest) for epoch, *rest in done)
     sums = rows[-1][1:] if rows and rows[-1][0] < 0 else [0.0] * 4
@@ -207,7 +228,7 @@ def train(
             row = EpochLog(epoch, means[0], means[1], means[2], *ended)
             done.append([float(value) for value in astuple(row)])
             sums = [0.0] * 4
-        if state_path is not None and (row is not None or should_save(time.monotonic() - saved)):
+        if state_path is not None and run.world.first and (row is not None or should_save(time.monotonic() - saved)):
             pending = done if row is not None else [*done, [-1.0, *sums]]
             save_state(state_path, config.as_json(), step + 1, gather(run.model, run.averaged, run.optimizer), pending)
             saved = time.monotonic()
