@@ -63,7 +63,7 @@ readme: ## the README's tables, from the checkpoints' cards and findings
 	$(PYTHON) -m docs.readme
 
 screenshots: ## the pictures in docs/, from the running app
-	$(PYTHON) docs/screenshots.py
+	$(PYTHON) -m docs.screenshots
 
 container-lint: ## hadolint on the Dockerfile
 	$(BIN)hadolint Dockerfile

@@ -21,7 +21,7 @@ from engine import api
 
 CAMERA = {
     "displaylogo": False, "displayModeBar": True, "modeBarButtons": [["toImage", "resetCameraDefault3d"]],
-    "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "loss-surface"},
+    "toImageButtonOptions": {"format": "svg", "scale": 2, "filename": "loss-surface"},
 }  # fmt: skip
 """The chart's own camera saves what was turned to, twice as many pixels; from above it can be taken away as a file."""
 

@@ -29,6 +29,7 @@ from app.selection import (
 )
 from app.shown import Shown
 from app.takeaway.tray import start, take_away
+from app.words import word
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -107,7 +108,7 @@ def numbers(found: Sources, lam: float) -> None:
     clean, clean_0 = accuracy_at(found.clean, lam).interval, found.clean.records[0].interval
     grid.metric(
         "Clean accuracy", f"{100 * clean.value:.1f} %", delta_description="since λ = 0", border=True,
-        **change(clean.value - clean_0.value),
+        help=word("Clean accuracy"), **change(clean.value - clean_0.value),
     )  # fmt: skip
     if found.robust is None:
         return
@@ -115,7 +116,7 @@ def numbers(found: Sources, lam: float) -> None:
     robust, robust_0 = record.interval, found.robust.records[0].interval
     grid.metric(
         "Robust accuracy", f"{100 * robust.value:.1f} %", delta_description="since λ = 0", border=True,
-        **change(robust.value - robust_0.value),
+        help=word("Robust accuracy"), **change(robust.value - robust_0.value),
     )  # fmt: skip
     grid.metric(
         "Lost to the attack", f"{100 * (clean.value - robust.value):.1f} points", border=True,
@@ -124,7 +125,7 @@ def numbers(found: Sources, lam: float) -> None:
     )  # fmt: skip
     grid.metric(
         "95 % interval, robust", f"{100 * robust.low:.1f} to {100 * robust.high:.1f} %", border=True,
-        delta=f"seed {record.seed}", delta_color="off", delta_arrow="off", help="Wilson interval",
+        delta=f"seed {record.seed}", delta_color="off", delta_arrow="off", help=word("95 % interval", "Seed"),
     )  # fmt: skip
 
 

@@ -268,6 +268,7 @@ def body(shown: Shown, level: int) -> About:
     with place:
         network(data, key="network", on_picked_change=lambda: take_pick(sizes))
     found = shared((question, "gaps"), lambda: views.all_gaps(parts)) if parts else None
+    taken.offer_channels(shown, parts, question, view, label, channel)
     taken.offer_stored(shown, at, layer)
     if parts is None or found is None:
         verdict(shown, found, label)

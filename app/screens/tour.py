@@ -19,6 +19,7 @@ from app.tour.answers import Results
 from app.tour.figures import draw
 from app.tour.steps import STEPS, Step
 from app.tour.values import JUST_TELL, Answer, reply
+from app.words import word
 from engine import api
 
 LAST = len(STEPS)
@@ -137,7 +138,7 @@ def show(of: Results, number: int, notes: bool) -> None:
     guess = guesses().get((sha, number))
     left, right = st.columns([2, 3], gap="large")
     with left:
-        lecture.prose(step.before(of))
+        lecture.prose(step.before(of), word(*step.words))
         parts = None if of.single else measured(of.shown, step.figure == "gap")
         answer = answered(of, number, parts)
         if answer.options:

@@ -45,8 +45,8 @@ def domain_gap(of: Results, parts: tuple[Part, ...] | None) -> Answer:
         )  # fmt: skip
     stored = stored_gap(of.shown.model, "")
     left = api.Estimate(*(part / stored[0] for part in (held[0].value, held[0].low, held[0].high)))
-    lead = f"Averaged over the layers, what the branches stored differs: {stored_words(stored)}. {measured}"
-    text = f"{lead} {remains(stored, held, null)}{rest}{of.claim('E3')}"
+    text = f"{remains(stored, held, null)}{rest}{of.claim('E3')}"
+    evidence = f"Averaged over the layers, what the branches stored: {stored_words(stored)}. {measured} {evidence}"
     if design.share_affine:
         text = "Here the branches share their scales and shifts: what they stored **is** at equal AP already. " + text
     return Answer(
@@ -135,9 +135,7 @@ def meaning(of: Results, before: Sequence[Answer]) -> Answer:
         "only where a 95 % interval decides. "
     )
     failed = named["fails"]
-    text += (
-        f"One that fails: *{plain(failed[0].claim)}* {plain(failed[0].sentence)}" if failed else "None of them fails."
-    )
+    text += f"One that fails: *{plain(failed[0].claim)}*" if failed else "None of them fails."
     stale = sum(bool(one.stale) for one in tested)
     text += f" {stale} of these were made with other weights than those here." if stale else ""
     share = holds / len(tested)

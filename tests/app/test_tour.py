@@ -159,7 +159,7 @@ def test_storage_counts_the_weights(name: str) -> None:
     answer = answers.storage(results(name))
     assert f"are {2 * channels:,} of" in answer.text
     assert answer.right == {0}
-    assert ("How far apart" in answer.text) == (CARDS[name].design not in ("single", "dual-linear"))
+    assert ("they lie apart" in answer.text) == (CARDS[name].design not in ("single", "dual-linear"))
 
 
 @pytest.mark.parametrize("name", list(CARDS))
