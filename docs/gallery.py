@@ -20,6 +20,7 @@ MARGIN = 16
 HERE = "http://localhost:8501"
 Read = tuple[str, str]
 """A CSS selector, and what of its text is meant, as the first group of a regular expression."""
+MAIN = "[data-testid=stMain]"
 ROBUST, CLEAN = ".blend .readout.robust", ".blend .readout.clean"
 VALUE, RANGE = r"([\d.]+%)", r"(95% interval .+?\))"
 BLEND: Mapping[str, Read] = {
@@ -34,12 +35,11 @@ FILM: Mapping[str, Read] = {
 }  # fmt: skip
 CLAIM: Mapping[str, Read] = {
     "claim": ("h1", "(.+)"),
-    "verdict": ("[data-testid=stMarkdown]:has-text('shapes (built in)')", r"(holds|fails|undecided)"),
-    "sentence": ("[data-testid=stVerticalBlock]:has(> * :text('shapes (built in)')) >> nth=-1",
-                 r"shapes \(built in\) (.+?) n = "),
-    "made": ("[data-testid=stCaptionContainer]:has-text('n = ')", "(.+)"),
-}  # fmt: skip
-CLAIM_FRAME = ("h1", "[data-testid=stVegaLiteChart] >> nth=0")
+    "verdict": (MAIN, r"(holds|fails|undecided) shapes \(built in\)"),
+    "sentence": (MAIN, r"shapes \(built in\) (.+?) n = "),
+    "made": (MAIN, r"shapes \(built in\) .+? (n = .+? · seed \d+)"),
+}
+CLAIM_FRAME = ("h1", "[data-testid=stVegaLiteChart] >> nth=0", "[data-testid=stVegaLiteChart] >> nth=1")
 
 
 def nothing(_: Page) -> dict[str, str]:
@@ -85,6 +85,7 @@ def compute(page: Page) -> dict[str, str]:
     said = text(page.locator("[data-testid=stPopoverBody] p").first)
     page.keyboard.press("Escape")
     page.locator("[data-testid=stPopoverBody]").wait_for(state="hidden")
+    check.blur()
     return {"said": re.sub(r"[.:]? ?(The command draws.*)?$", "", said)}
 
 
@@ -150,14 +151,14 @@ MOMENTS: Sequence[Moment] = (
         lambda page: {"pixels": " x ".join(str(v) for v in (page.viewport_size or {}).values())}, (1280, 720),
     ),
     Moment(
-        "gap-stored", "Two worlds?", "/layers?hold=false", (".st-key-hold", ".net"),
+        "gap-stored", "Two worlds?", "/layers?hold=false", (".st-key-hold", ".st-key-metric", ".net"),
         "Blue: what the clean branch has stored about a layer's channels; orange: the adversarial branch. Every bar "
         "differs ({stored}), as if clean and attacked images were two kinds of images. But each branch looked at its "
         "images through its own scales and shifts: two things differ at once.",
         {"stored": ("li:has-text('This layer')", r"stored, (.+?);")}, measured,
     ),
     Moment(
-        "gap-held", "One thing held fixed", "/layers?hold=true", (".st-key-hold", ".net"),
+        "gap-held", "One thing held fixed", "/layers?hold=true", (".st-key-hold", ".st-key-metric", ".net"),
         "The same layer, with one switch turned: clean and attacked images now pass through the same scales and "
         "shifts. “{remains}” Most of what looked like two worlds was the two branches' own doing; the null says how "
         "much difference two sets of clean images show.",
@@ -183,7 +184,7 @@ MOMENTS: Sequence[Moment] = (
     ),
     Moment(
         "compare", "Does the second branch pay?", "/compare?a_model=shapes-single&lam=1&b_model=shapes-dual-bn",
-        (".st-key-a_model", ".duel"),
+        ("h1", ".duel"),
         "One batch norm for all images (A) beside two (B), under one slider at {lam}. B is {clean} points from A on "
         "clean images ({clean_range}) and {robust} under attack ({robust_range}). An interval that holds zero decides "
         "nothing: the bar is grey then.",
@@ -213,7 +214,7 @@ MOMENTS: Sequence[Moment] = (
          "second": ("[data-testid=stMetricValue] >> nth=1", "(.+)")}, draw_bar,
     ),
     Moment(
-        "hand-out", "A page to take home", "/?lam=0.7", ("body",),
+        "hand-out", "A page to take home", "/?lam=0.7", ("h1", ".blend .stage"),
         "What “Take away”, “Hand-out (HTML)” on Explore saves: one file with the slider, its pictures and its numbers "
         "(here λ = {lam}, {robust} robust, {range}), where they come from and the command that makes them again. It "
         "was opened with the network switched off.", BLEND, hand_out, (1000, 2400),
@@ -223,7 +224,9 @@ MOMENTS: Sequence[Moment] = (
 
 def text(place: Locator) -> str:
     """As it stands on the page, on one line."""
-    return " ".join(str(place.evaluate("e => e.innerText ?? e.textContent", timeout=WAIT)).replace("\u00a0", " ").split())
+    return " ".join(
+        str(place.evaluate("e => e.innerText ?? e.textContent", timeout=WAIT)).replace("\u00a0", " ").split()
+    )
 
 
 def caption(of: Moment, page: Page, done: Mapping[str, str]) -> str:
@@ -251,7 +254,7 @@ def clip(of: Moment, page: Page) -> FloatRect:
 def write(captions: Mapping[str, str], target: Path) -> None:
     """docs/gallery.md: a picture, its title, its caption and the link that opens it."""
     parts = [
-        f"## {at}. {of.title}\n\n![{of.title}](screenshots/{of.name}.png)\n\n{captions[of.name]}\n\n"
+        f"## {at}. {of.title}\n\n![{of.title}](screenshots/{of.name}.webp)\n\n{captions[of.name]}\n\n"
         f"Open it: [{of.link}]({HERE}{of.link})\n"
         for at, of in enumerate(MOMENTS, start=1)
     ]

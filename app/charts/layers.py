@@ -85,9 +85,9 @@ def channels(model: nn.Module, name: str, lam: float) -> pd.DataFrame:
     return frame
 
 
-def affine_chart(frame: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
-    """Each channel's path from its clean to its adversarial (scale, shift), with a dot where the slider is."""
-    places = {CLEAN: "_clean", ADV: "_adv", "at the slider": ""}
+def affine_chart(frame: pd.DataFrame, lam: float) -> alt.LayerChart | alt.FacetChart:
+    """Each channel's path from its clean to its adversarial (scale, shift), with a dot at lambda."""
+    places = {CLEAN: "_clean", ADV: "_adv", f"at λ = {lam:g}": ""}
     dots = pd.concat(
         pd.DataFrame({
             "channel": frame["channel"], "place": place, "scale": frame[f"weight{end}"], "shift": frame[f"bias{end}"],

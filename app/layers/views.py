@@ -188,6 +188,8 @@ def remains(stored: tuple[float, float], held: tuple[Spread, Spread], null: tupl
         f"{100 * h.value / s:.0f} % of the stored gap in {name} (chance alone: {100 * n.value / s:.0f} %)"
         for name, s, h, n in zip(("μ", "σ"), stored, held, null, strict=True) if s > 0
     ]  # fmt: skip
+    if not parts:
+        return "Both branches have stored the same statistics: there is no gap to be misled by."
     return "At equal AP there remains " + " and ".join(parts) + "."
 
 

@@ -14,6 +14,7 @@ from app import cache, mode
 from app.charts import models
 from app.selection import PREFERRED
 from app.takeaway.tray import About, heading, offer, take_away
+from app.words import word
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -45,10 +46,12 @@ def overview(cards: list[api.ModelCard]) -> None:
     if len(names) > 1:
         chosen = st.segmented_control(
             "Images", names, default=names[0], key="data", format_func=lambda name: NAMES.get(name, name or "none"),
-            required=True, bind="query-params",
+            required=True, bind="query-params", help=word("Held-out images"),
         )  # fmt: skip
     rows = rows.loc[rows["data"] == chosen]
-    published = chosen == "cifar10" and st.toggle("Published results", key="published", bind="query-params")
+    published = chosen == "cifar10" and st.toggle(
+        "Published results", key="published", bind="query-params", help="Other people's networks, for scale"
+    )
     chart = models.scatter(rows, models.ANCHORS if published else ())
     st.altair_chart(
         chart,
@@ -112,8 +115,9 @@ def one(card: api.ModelCard) -> None:
         if not (card.norm_design.share_statistics and card.norm_design.share_parameters):
             names = {name: branch for branch, name in models.BRANCHES.items()}
             branch = names[
-                st.segmented_control("Branch", list(names), default="adversarial", key="branch", required=True)
-            ]
+                st.segmented_control("Branch", list(names), default="adversarial", key="branch", required=True,
+                                     help=word("Branch"))
+            ]  # fmt: skip
         classes = models.class_rows(card, branch)
         if classes.empty:
             st.caption(f"Not measured yet: `python -m engine headline {card.name}`")
@@ -126,7 +130,7 @@ def one(card: api.ModelCard) -> None:
                 f"calibration error on clean images: {calibration(card, branch)} (how far stated confidence and "
                 "accuracy lie apart, 15 bins)."
             )
-            st.caption(note)
+            st.caption(note, help=word("ECE", "95 % interval"))
             offer(
                 f"{card.name}: class by class", f"The {models.BRANCHES[branch]} branch. {note} {source}",
                 lambda: [("", chart)], lambda: classes,
@@ -163,7 +167,8 @@ def official_line(cards: list[api.ModelCard]) -> pd.DataFrame:
 
 def page() -> None:
     place = heading("What was trained, and on what?")
-    st.markdown((TEXT / "models.md").read_text())
+    terms = ("Design", "Hybrid adversarial training", "Madry training", "TRADES", "Cross-NS", "Robust accuracy")
+    st.markdown((TEXT / "models.md").read_text(), help=word(*terms))
     cards, problems = cache.cards()
     for problem in problems:
         st.caption(f":material/warning: {problem}")
@@ -176,7 +181,7 @@ def page() -> None:
         st.header("One checkpoint")
         names = [card.name for card in cards]
         first = names.index(PREFERRED) if PREFERRED in names else 0
-        name = st.selectbox("Checkpoint", names, first, key="card", bind="query-params")
+        name = st.selectbox("Checkpoint", names, first, key="card", bind="query-params", help=word("Design"))
         chosen = next(card for card in cards if card.name == name)
         one(chosen)
         take_away(place, About("models", [chosen], "Figures as they stand in the checkpoints' cards"))

@@ -58,7 +58,9 @@ def controls(names: list[str]) -> tuple[str, int, bool]:
     with place:
         row = control_row() if lecture.on() else hideable(place)
         model = model_control(row, names, label="Network")
-        notes = row.toggle("Teacher’s notes", key="notes", bind="query-params")
+        notes = row.toggle(
+            "Teacher’s notes", key="notes", bind="query-params", help="Hints for whoever leads the class"
+        )
         if not lecture.on():
             st.button(
                 "Lecture mode", key="enter_lecture", on_click=lecture.enter, icon=":material/co_present:",

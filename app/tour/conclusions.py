@@ -38,12 +38,12 @@ def domain_gap(of: Results, parts: tuple[Part, ...] | None) -> Answer:
     )
     short = f"At equal scales and shifts, attacked images move μ by {held[0].value:.2f} σ (chance {null[0].value:.2f})."
     command = (f"python -m engine paper E3 --family {api.family_of(of.card)}",)
-    if design.share_statistics:
+    stored = stored_gap(of.shown.model, "")
+    if not stored[0]:  # stored once, or twice the same, as in a network that was converted
         return Answer(
-            "", (), frozenset(), "This network stores its statistics once, so it has **no stored gap** to be misled "
+            "", (), frozenset(), "This network stores one set of statistics, so it has **no stored gap** to be misled "
             f"by. {measured}{rest}", short, evidence, command,
         )  # fmt: skip
-    stored = stored_gap(of.shown.model, "")
     left = api.Estimate(*(part / stored[0] for part in (held[0].value, held[0].low, held[0].high)))
     text = f"{remains(stored, held, null)}{rest}{of.claim('E3')}"
     evidence = f"Averaged over the layers, what the branches stored: {stored_words(stored)}. {measured} {evidence}"
