@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from PIL import Image
 
 from docs.gallery import MOMENTS, write
@@ -12,6 +15,7 @@ from docs.screenshots import PAGES, PICTURES, SIZES
 from engine import api
 
 GALLERY = (Path(__file__).parents[1] / "docs" / "gallery.md").read_text(encoding="utf-8")
+CLEAN = {"kind": "reestimated", "source": "clean"}
 VARIANTS = [f"{page}-{size}-{scheme}" for page in PAGES for size in SIZES for scheme in ("light", "dark")]
 
 
@@ -42,9 +46,43 @@ def test_no_figure_is_typed() -> None:
         assert re.findall(r"\d", re.sub(r"\{\w+\}", "", of.caption)) == [], of.name
 
 
-def test_the_captions_figures_are_those_of_the_sweep() -> None:
-    records, _ = api.load_records("shapes-dual-bn") if hasattr(api, "load_records") else ((), None)
-    assert records is not None
+def swept(affine: float, statistics: dict[str, Any], attacked: bool) -> str:
+    """Percent right at a point of the sweep, read from the file as plain JSON."""
+    lines = (api.checkpoint_folder("shapes-dual-bn") / "sweep.jsonl").read_text().splitlines()[1:]
+    (record,) = [
+        one
+        for one in map(json.loads, lines)
+        if one["setting"]["affine"] == affine
+        and all(one["setting"]["statistics"].get(key) == value for key, value in statistics.items())
+        and (is_pgd10(one["attack"]) if attacked else one["attack"] is None)
+    ]
+    return f"{100 * record['n_correct'] / record['n']:.1f}%"
+
+
+def is_pgd10(attack: dict[str, Any] | None) -> bool:
+    return attack is not None and attack["steps"] == 10 and round(255 * attack["threat"]["eps"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "affine", "statistics"),
+    [("clean-end", 0.0, CLEAN), ("adversarial-end", 1.0, CLEAN), ("half-way", 0.5, CLEAN), ("hand-out", 0.7, CLEAN),
+     ("swap-statistics", 0.0, {"kind": "stored", "lam": 1.0})],
+)  # fmt: skip
+def test_the_captions_figures_are_those_of_the_sweep(name: str, affine: float, statistics: dict[str, Any]) -> None:
+    assert swept(affine, statistics, True) in said(name)
+    if name != "hand-out":
+        assert swept(affine, statistics, False) in said(name)
+
+
+def test_the_claims_on_the_pictures_have_the_verdicts_on_file() -> None:
+    """Their titles say whether a claim passed; retrained networks may want another claim in that place."""
+    for name, verdict in (("claim-holds", "holds"), ("claim-fails", "fails")):
+        (of,) = [one for one in MOMENTS if one.name == name]
+        claim = of.link.split("=")[1]
+        finding = json.loads((api.CHECKPOINTS / "paper" / "shapes" / f"{claim}.json").read_text())
+        assert finding["verdict"] == verdict
+        assert f"**{verdict}**" in said(name)
+        assert finding["claim"] in said(name)
 
 
 def test_the_page_is_what_the_script_writes(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def affine_chart(frame: pd.DataFrame, lam: float) -> alt.LayerChart | alt.FacetC
             color=alt.Color(
                 "place:N",
                 scale=alt.Scale(domain=domain, range=["#1b8ea3", "#e0681f", "#6f86d0"]),
-                legend=alt.Legend(orient="top", title=None, labelLimit=200),
+                legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=200),
             ),
             shape=alt.Shape("place:N", scale=alt.Scale(domain=domain, range=["circle", "square", "diamond"])),
             tooltip=[

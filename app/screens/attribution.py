@@ -153,8 +153,8 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
 def page() -> None:
     place = heading("Where does the network look?")
     lecture.prose(
-        "Which pixels speak **for** the class and which **against** it? The same image, clean and attacked, asked of "
-        "the same network at two blends of its affine parameters.",
+        "Which pixels speak **for** the class and which **against** it? One image, clean and attacked, asked of one "
+        "network at two blends of its affine parameters.",
         word("Attribution", "AP", "Logit"),
     )
     cards, _ = cache.cards()
