@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from app.command import evaluate_command
 from app.layers.measures import Part, Spread, gaps
 from app.layers.views import held_gap, held_words, remains, stored_gap, stored_words
-from app.paper.claim import COMMAND, beyond, label, plain
+from app.paper.claim import COMMAND, beyond, label
 from app.tour.answers import SINGLE, Results
 from app.tour.values import Answer, chosen, exact, nothing, percent, points, price
 from engine import api
@@ -132,10 +132,8 @@ def meaning(of: Results, before: Sequence[Answer]) -> Answer:
     text = (
         f"Of {len(tested)} claim{'s' * (len(tested) > 1)} of the paper tested on {label(family)}, "
         f"{'; '.join(parts)}. A claim holds or fails "
-        "only where a 95 % interval decides. "
+        "only where a 95 % interval decides."
     )
-    failed = named["fails"]
-    text += f"One that fails: *{plain(failed[0].claim)}*" if failed else "None of them fails."
     stale = sum(bool(one.stale) for one in tested)
     text += f" {stale} of these were made with other weights than those here." if stale else ""
     share = holds / len(tested)

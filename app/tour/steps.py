@@ -48,7 +48,7 @@ def of_results(function: Callable[[Results], Answer]) -> Callable[[Results, tupl
 
 def puzzle_before(of: Results) -> str:
     return (
-        "**Clean** images are as they were taken; in **attacked** ones every pixel was changed by up to 8/255, too "
+        "**Clean** images are untouched; in **attacked** ones every pixel was changed by up to 8/255, too "
         "little to see, so as to fool the network. This network has a **branch** for each kind. Both share every "
         f"convolution, and {OWN[of.card.design]} a branch's own."
     )

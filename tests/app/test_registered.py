@@ -43,8 +43,8 @@ def _registered(tmp_path: Path, use_checkpoints: Callable[[Path], None], monkeyp
 @pytest.mark.usefixtures("_registered")
 @pytest.mark.parametrize(
     ("page", "shows"),
-    [("models", "Converted from tiny.safetensors"), ("explore", "at 2 stops"), ("layers", "Both branches have stored the same"),
-     ("attack", "each side is attacked"), ("tour", "no stored gap")],
+    [("models", "Converted from tiny.safetensors"), ("explore", "at 2 stops"),
+     ("layers", "Both branches have stored the same"), ("attack", "each side is attacked"), ("tour", "no stored gap")],
 )  # fmt: skip
 def test_its_pages_open(page: str, shows: str) -> None:
     """Both its branches are the converted network, so there is no gap either."""
