@@ -49,13 +49,14 @@ def test_no_figure_is_typed() -> None:
 def swept(affine: float, statistics: dict[str, Any], attacked: bool) -> str:
     """Percent right at a point of the sweep, read from the file as plain JSON."""
     lines = (api.checkpoint_folder("shapes-dual-bn") / "sweep.jsonl").read_text().splitlines()[1:]
-    (record,) = [
+    found = [
         one
         for one in map(json.loads, lines)
         if one["setting"]["affine"] == affine
         and all(one["setting"]["statistics"].get(key) == value for key, value in statistics.items())
         and (is_pgd10(one["attack"]) if attacked else one["attack"] is None)
     ]
+    record = max(found, key=lambda one: one["n"])  # the plane holds the corners on fewer images
     return f"{100 * record['n_correct'] / record['n']:.1f}%"
 
 

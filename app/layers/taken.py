@@ -53,7 +53,7 @@ def offer_channels(
         "Channel by channel",
         f"What flows into the {rows['channel'].nunique()} channels of layer {layer}, {what}",
         lambda: [
-            (title, gaps.bars_chart(rows.groupby("quantity").get_group(of).drop(columns="quantity"), title, channel))
+            (title, gaps.bars_chart(rows.query(f"quantity == '{of}'").drop(columns="quantity"), title, channel))
             for of, title in QUANTITIES.items()
         ],
         lambda: rows.assign(layer=layer, weights=shown.card.weights_sha256),
