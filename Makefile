@@ -66,7 +66,7 @@ readme: ## the README's tables, from the checkpoints' cards and findings
 	$(PYTHON) -m docs.readme
 
 screenshots: ## the pictures in docs/, from the running app
-	$(PYTHON) docs/screenshots.py
+	$(PYTHON) -m docs.screenshots
 
 container: ## the Dockerfile built and started without a Docker engine (as root; needs buildah and mmdebstrap)
 	$(PYTHON) -m benchmarks.container $(ARGS)

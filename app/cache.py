@@ -185,7 +185,7 @@ def distance_spec(checkpoint: str, weights_sha256: str, layer: str) -> Spec:
 def channel_specs(checkpoint: str, weights_sha256: str, layer: str, lam: float) -> dict[str, Spec]:
     """One layer's channels: 'affine' at lambda, histograms of 'mean' and 'sigma'."""
     frame = layers.channels(model_of(checkpoint, weights_sha256), layer, lam)
-    charts = {"affine": layers.affine_chart(frame)} | {k: layers.histogram(frame, k) for k in ("mean", "sigma")}
+    charts = {"affine": layers.affine_chart(frame, lam)} | {k: layers.histogram(frame, k) for k in ("mean", "sigma")}
     return {key: chart.to_dict() for key, chart in charts.items()}
 
 

@@ -46,6 +46,12 @@ def provenance(shown: Shown, n: int, attack: str) -> str:
     )
 
 
+def stored_in(shown: Shown) -> str:
+    """Where figures of the weights alone come from."""
+    weights = shown.card.weights_sha256[:8]
+    return f"From the weights alone, no images · weights {weights} · python -m engine show {shown.card.name}"
+
+
 def footer(shown: Shown, rows: pd.DataFrame, kind: str, checked: str, command: str) -> None:
     """The table as CSV, and the command that makes one of its numbers again."""
     assert shown.bench is not None

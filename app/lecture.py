@@ -58,10 +58,10 @@ def end() -> None:
         st.button("Leave lecture mode", key="leave_lecture", on_click=leave, type="tertiary", icon=":material/close:")
 
 
-def prose(text: str) -> None:
-    """An introduction, which a lecturer says instead."""
+def prose(text: str, words: str | None = None) -> None:
+    """An introduction, which a lecturer says instead. words: help on the terms in it."""
     if not on():
-        st.markdown(text)
+        st.markdown(text, help=words)
 
 
 def link(path: str, **query: str) -> str:

@@ -143,7 +143,7 @@ def test_links_and_pictures_lead_somewhere(document: str) -> None:
 
 
 def test_the_readme_shows_the_explore_page_and_leads_on() -> None:
-    assert "](docs/screenshots/explore-desktop-light.png)" in README.split("## ")[0]
+    assert "](docs/screenshots/explore-desktop-light.webp)" in README.split("## ")[0]
     assert [link for link in ("runs/README.md", "LICENSE", "CITATION.cff") if f"]({link})" not in README] == []
 
 

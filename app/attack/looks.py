@@ -21,9 +21,10 @@ from engine import api
 
 CAMERA = {
     "displaylogo": False, "displayModeBar": True, "modeBarButtons": [["toImage", "resetCameraDefault3d"]],
-    "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "loss-surface"},
+    "toImageButtonOptions": {"format": "svg", "scale": 2, "filename": "loss-surface"},
 }  # fmt: skip
-"""The chart's own camera saves what was turned to, twice as many pixels; from above it can be taken away as a file."""
+"""The chart's own camera saves what was turned to, as an SVG of twice the size; WebGL draws pixels, so the landscape in
+it is a picture. From above it can be taken away as a drawing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

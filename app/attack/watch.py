@@ -12,6 +12,7 @@ from app.charts import attacks
 from app.components.film import film
 from app.shown import Shown
 from app.takeaway.tray import offer
+from app.words import word
 from engine import api
 
 
@@ -40,7 +41,7 @@ def watch(shown: Shown, sides: tuple[Side, Side], attack: Filmed, index: int, im
         f"frequencies: slow waves in the middle, fast ones at the rim. Weights {shown.card.weights_sha256[:8]}, "
         f"{image or f'{shown.bench.test.name} {shown.bench.test.split} image {index}'}."
     )
-    st.caption(note)
+    st.caption(note, help=word("White-box", "Unfolded network", "Margin", "Loss"))
     table = partial(films.film_table, shown, sides, attack, index)
     offer(
         "The attack, step by step", note,

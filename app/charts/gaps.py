@@ -1,4 +1,4 @@
-"""Charts of the Layers page: distances by depth, accuracies, one channel's values, and a mix among uniform blends."""
+"""Charts of the Layers page: distances by depth, bars of channels, accuracies, one channel's values, a mix."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def depth_chart(rows: pd.DataFrame, title: str, selected: int, stored: bool) -> 
                 columns=2,
                 labelLimit=220,
                 symbolType="stroke",
-                symbolSize=400,
+                symbolSize=200,
+                columnPadding=8,
                 symbolOpacity=1,
             ),
         ),
@@ -50,6 +51,27 @@ def depth_chart(rows: pd.DataFrame, title: str, selected: int, stored: bool) -> 
         ],
     )  # fmt: skip
     return alt.layer(rule, band, line).properties(height=270)
+
+
+def bars_chart(rows: pd.DataFrame, axis: str, picked: int) -> alt.LayerChart | alt.FacetChart:
+    """Two bars a channel, and a grey band behind the picked one. rows: channel, images, value, each channel twice."""
+    order = list(dict.fromkeys(rows["images"]))
+    x = alt.X("channel:O", title="channel", axis=alt.Axis(labelOverlap=True, labelAngle=0, ticks=False))
+    bars = (
+        alt.Chart(rows)
+        .mark_bar()
+        .encode(
+            x=x, xOffset=alt.XOffset("images:N", sort=order),
+            y=alt.Y("value:Q", title=axis, axis=alt.Axis(tickCount=4)),
+            color=alt.Color(
+                "images:N", scale=alt.Scale(domain=order, range=[CLEAN_COLOUR, ADV_COLOUR]),
+                legend=alt.Legend(orient="top", title=None, labelLimit=340),
+            ),
+        )
+    )  # fmt: skip
+    here = alt.Chart(pd.DataFrame({"channel": [picked]})).mark_bar(color="#7b8a93", opacity=0.2)
+    band = here.encode(x=x, y=alt.value(0), y2=alt.value("height"))
+    return alt.layer(band, bars).properties(height=220)
 
 
 def accuracy_chart(rows: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:

@@ -85,9 +85,9 @@ def channels(model: nn.Module, name: str, lam: float) -> pd.DataFrame:
     return frame
 
 
-def affine_chart(frame: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
-    """Each channel's path from its clean to its adversarial (scale, shift), with a dot where the slider is."""
-    places = {CLEAN: "_clean", ADV: "_adv", "at the slider": ""}
+def affine_chart(frame: pd.DataFrame, lam: float) -> alt.LayerChart | alt.FacetChart:
+    """Each channel's path from its clean to its adversarial (scale, shift), with a dot at lambda."""
+    places = {CLEAN: "_clean", ADV: "_adv", f"at λ = {lam:g}": ""}
     dots = pd.concat(
         pd.DataFrame({
             "channel": frame["channel"], "place": place, "scale": frame[f"weight{end}"], "shift": frame[f"bias{end}"],
@@ -107,7 +107,7 @@ def affine_chart(frame: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
             color=alt.Color(
                 "place:N",
                 scale=alt.Scale(domain=domain, range=["#1b8ea3", "#e0681f", "#6f86d0"]),
-                legend=alt.Legend(orient="top", title=None, labelLimit=200),
+                legend=alt.Legend(orient="top", title=None, columns=2, labelLimit=200),
             ),
             shape=alt.Shape("place:N", scale=alt.Scale(domain=domain, range=["circle", "square", "diamond"])),
             tooltip=[

@@ -17,6 +17,7 @@ from app.controls import hideable
 from app.jobs import slot
 from app.shown import Shown
 from app.takeaway.tray import offer
+from app.words import word
 from engine import api
 
 
@@ -73,12 +74,14 @@ def live_card(shown: Shown, start: api.NormSetting, indices: tuple[int, ...], pi
     row = hideable(st.grid(4, min_column_width=200))
     source = row.segmented_control(
         "Statistics (NS)", SOURCES, default="stored" if stored else "re-estimated", key=f"live_source_{stored}",
-        required=True,
+        required=True, help=word("NS", "Stored NS", "Re-estimated NS"),
     )  # fmt: skip
     lam = start.statistics.lam if isinstance(start.statistics, api.Stored) else round(start.affine, 2)
-    ns = row.slider("λ of the stored NS", -0.5, 1.5, lam, 0.05, key=f"live_ns_{lam:g}", disabled=source != "stored")
-    level = row.slider("eps, in 1/255", 1, 32, 8, key="live_eps", bind="query-params")
-    steps = row.slider("PGD steps", 1, 50, 10, key="live_steps", bind="query-params")
+    ns = row.slider(
+        "λ of the stored NS", -0.5, 1.5, lam, 0.05, key=f"live_ns_{lam:g}", disabled=source != "stored", help=word("λ")
+    )
+    level = row.slider("eps, in 1/255", 1, 32, 8, key="live_eps", bind="query-params", help=word("eps"))
+    steps = row.slider("PGD steps", 1, 50, 10, key="live_steps", bind="query-params", help=word("PGD"))
     statistics = api.Stored(ns) if source == "stored" else api.Reestimated("clean")
     eps = level / 255
     attack = api.PGD(api.ThreatModel("Linf", eps), steps, max(eps / 4, eps / steps))

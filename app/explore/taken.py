@@ -19,6 +19,7 @@ from app import cache
 from app.charts.attacks import curve_chart
 from app.command import evaluate_command
 from app.components.blend import BlendPayload, BlendState, Start
+from app.exhibits import stored_in
 from app.explore.payload import Sources, accuracy_at, common_stops, provenance
 from app.selection import Selection
 from app.shown import Shown
@@ -57,12 +58,6 @@ def offer_curves(shown: Shown, selection: Selection, found: Sources, lam: float)
         lambda: [("", curve_chart(rows, "lambda", "λ: clean → adversarial", COLOURS, lam))],
         lambda: rows,
     )
-
-
-def stored_in(shown: Shown) -> str:
-    """Where figures of the weights alone come from."""
-    weights = shown.card.weights_sha256[:8]
-    return f"From the weights alone, no images · weights {weights} · python -m engine show {shown.card.name}"
 
 
 def offer_distances(shown: Shown, layer: str) -> None:

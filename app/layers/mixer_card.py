@@ -18,6 +18,7 @@ from app.layers.taken import offer_mix
 from app.layers.views import sizes
 from app.selection import DEFAULTS, HELD, HELD_LABELS
 from app.shown import Shown
+from app.words import word
 from engine import api
 
 Layers = tuple[tuple[int, float], ...]
@@ -42,11 +43,12 @@ def mixer_card(shown: Shown, level: int, picked: int) -> None:
     row = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
     base = row.slider(
         "λ of all other layers", 0.0, 1.0, 1.0, 0.05, key="base", width=240, bind="query-params",
-        on_change=bump,
+        on_change=bump, help=word("λ"),
     )  # fmt: skip
     ns = row.segmented_control(
-        "Statistics (NS)", list(HELD["ap"]), default=DEFAULTS["ns"], key="ns", required=True, bind="query-params"
-    )
+        "Statistics (NS)", list(HELD["ap"]), default=DEFAULTS["ns"], key="ns", required=True, bind="query-params",
+        help=word("NS", "Stored NS", "Re-estimated NS"),
+    )  # fmt: skip
     buttons(row, base, picked, len(names))
     left, right = st.columns([3, 2], gap="large")
     with left:

@@ -14,6 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from app.charts import gaps
+from app.exhibits import stored_in
 from app.layers import measures, views
 from app.layers.measures import METRICS, QUANTITIES, Part, Question
 from app.layers.mixing import Live
@@ -31,12 +32,31 @@ def offer_stored(shown: Shown, at: Look, layer: int) -> None:
     offer(
         "Gap between the two stored NS by depth",
         f"Distance between what the two branches have stored, each behind its own AP; {METRICS[at.metric]}: "
-        f"{measures.MEANING[at.metric]}. From the weights alone, no images · weights "
-        f"{shown.card.weights_sha256[:8]} · python -m engine show {shown.card.name}",
+        f"{measures.MEANING[at.metric]}. {stored_in(shown)}",
         lambda: [
             (title, gaps.depth_chart(views.depth_rows(shown.model, {}, at.metric, of), "distance", layer, True))
             for of, title in QUANTITIES.items()
         ],
+    )
+
+
+def offer_channels(
+    shown: Shown, parts: tuple[Part, ...] | None, question: Question, at: Look, layer: str, channel: int
+) -> None:
+    """The diagram's bars as a chart: mean and deviation of every channel of the picked layer."""
+    rows = views.channel_rows(shown.model, parts, at, layer)
+    if at.held and parts is not None:
+        what = f"measured through one network, so at equal AP. {provenance(shown, question, parts)}"
+    else:
+        what = f"as each branch has stored them, behind its own AP. {stored_in(shown)}"
+    offer(
+        "Channel by channel",
+        f"What flows into the {rows['channel'].nunique()} channels of layer {layer}, {what}",
+        lambda: [
+            (title, gaps.bars_chart(rows.query(f"quantity == '{of}'").drop(columns="quantity"), title, channel))
+            for of, title in QUANTITIES.items()
+        ],
+        lambda: rows.assign(layer=layer, weights=shown.card.weights_sha256),
     )
 
 

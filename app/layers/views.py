@@ -48,12 +48,9 @@ def network_payload(
     model: nn.Module, parts: tuple[Part, ...] | None, look: Look, layer: int, channel: int
 ) -> NetworkPayload:
     """The diagram and all layers' bars. Both states are drawn on one scale, so that what changes is the gap."""
-    stored = stored_moments(model)
-    states = [stored]
-    if parts is not None:
-        states.append({name: merged(parts, name) for name in ("clean", "attacked")})
+    states = moments(model, parts)
     found = [distances(state["clean"], state["attacked"]) for state in states]
-    now = states[-1] if look.held else stored
+    now = states[-1] if look.held else states[0]
     of = found[-1] if look.held else found[0]
     top = max([d.value(look.metric, look.quantity) for row in found for d in row] + [1e-9])
     views = [
@@ -69,17 +66,38 @@ def network_payload(
         for d in of
     ]
     name, count = sizes(model)[layer]
-    y, title = (("clean", "clean"), ("adv", "adversarial"))[look.at]
-    shared = next(api.dual_layers(model))[1].design.share_statistics
-    if look.held:
-        legend = [("clean", y, f"clean images, {title} AP"), ("adv", y, "attacked images, the same AP")]
-    elif shared:
-        legend = [("", "", "stored for clean images"), ("", "", "stored for attacked images: the same")]
-    else:
-        legend = [("clean", "clean", "clean images, clean AP"), ("adv", "adv", "attacked images, adversarial AP")]
     colour = (f"Colour: distance in {QUANTITIES[look.quantity]}, {METRICS[look.metric]}", f"{top:.2g}")
     heading = f"Layer {layer}, {name}: {count} channels"
-    return NetworkPayload(stages(sizes(model)), views, colour, legend, heading, layer, channel)
+    return NetworkPayload(stages(sizes(model)), views, colour, legend(model, look), heading, layer, channel)
+
+
+def moments(model: nn.Module, parts: tuple[Part, ...] | None) -> list[dict[str, ByLayer]]:
+    """Mean and variance of every layer for clean and attacked images: as stored, then, if measured, at equal AP."""
+    states = [stored_moments(model)]
+    if parts is not None:
+        states.append({name: merged(parts, name) for name in ("clean", "attacked")})
+    return states
+
+
+def legend(model: nn.Module, look: Look) -> list[tuple[str, str, str]]:
+    """What the clean and the adversarial bars are: subscript and superscript of NS, and words."""
+    y, title = (("clean", "clean"), ("adv", "adversarial"))[look.at]
+    if look.held:
+        return [("clean", y, f"clean images, {title} AP"), ("adv", y, "attacked images, the same AP")]
+    if next(api.dual_layers(model))[1].design.share_statistics:
+        return [("", "", "stored for clean images"), ("", "", "stored for attacked images: the same")]
+    return [("clean", "clean", "clean images, clean AP"), ("adv", "adv", "attacked images, adversarial AP")]
+
+
+def channel_rows(model: nn.Module, parts: tuple[Part, ...] | None, look: Look, layer: str) -> pd.DataFrame:
+    """The bars of one layer as rows: channel, quantity (mean, sigma), images, value."""
+    now = moments(model, parts)[-1 if look.held else 0]
+    return pd.DataFrame(
+        {"channel": channel, "quantity": quantity, "images": words, "value": value}
+        for source, (_, _, words) in zip(("clean", "attacked"), legend(model, look), strict=True)
+        for quantity, get in (("mean", mean), ("sigma", sigma))
+        for channel, value in enumerate(get(now[source][layer]).tolist())
+    )
 
 
 def mean(moments: api.Moments) -> torch.Tensor:
@@ -170,6 +188,8 @@ def remains(stored: tuple[float, float], held: tuple[Spread, Spread], null: tupl
         f"{100 * h.value / s:.0f} % of the stored gap in {name} (chance alone: {100 * n.value / s:.0f} %)"
         for name, s, h, n in zip(("μ", "σ"), stored, held, null, strict=True) if s > 0
     ]  # fmt: skip
+    if not parts:
+        return "Both branches have stored the same statistics: there is no gap to be misled by."
     return "At equal AP there remains " + " and ".join(parts) + "."
 
 

@@ -16,6 +16,7 @@ from app.selection import DESIGN_NOTES, STALE, stale_values
 from app.shown import Shown
 from app.takeaway.code import film_code
 from app.takeaway.tray import About, heading, take_away
+from app.words import word
 from engine import api
 
 MOST_STEPS = 50
@@ -61,9 +62,12 @@ def attack_controls(classes: tuple[str, ...]) -> tuple[Filmed, str, int, int, st
     )  # fmt: skip
     level = eps_control(row)
     steps = row.number_input(
-        "Steps", 1, MOST_STEPS, 20, key="steps", width=125, bind="query-params", disabled=kind == "FGSM"
+        "Steps", 1, MOST_STEPS, 20, key="steps", width=125, bind="query-params", disabled=kind == "FGSM",
+        help="More steps find more, up to a point: see the tab Steps below.",
+    )  # fmt: skip
+    index = row.number_input(
+        "Image", 0, cache.N_IMAGES - 1, 0, key="picture", width=125, bind="query-params", help=word("Held-out images")
     )
-    index = row.number_input("Image", 0, cache.N_IMAGES - 1, 0, key="picture", width=125, bind="query-params")
     attack = make_attack(kind, "cross-entropy" if kind == "FGSM" else loss, level / 255, steps)
     assert isinstance(attack, api.PGD | api.APGD)
     towards = row.selectbox(
@@ -98,7 +102,8 @@ def page() -> None:
     place = heading("What does an attack do, step by step?")
     lecture.prose(
         "It changes every pixel a little, never by more than **eps**, in the direction that fools the network. Here it "
-        "attacks one image in two networks that differ only in λ. Press play."
+        "attacks one image in two networks that differ only in λ. Press play.",
+        word("Adversarial image", "eps", "λ"),
     )
     cards, _ = cache.cards()
     if not cards:

@@ -54,11 +54,12 @@ def controls(names: list[str]) -> tuple[str, str, api.MethodName, api.TargetName
         "Method", list(METHODS), 2, key="method", width=200, bind="query-params", help=word("Attribution")
     )
     explain = row.segmented_control(
-        "Explain", list(TARGETS), default="its answer", key="explain", required=True, bind="query-params"
-    )
+        "Explain", list(TARGETS), default="its answer", key="explain", required=True, bind="query-params",
+        help="Which class the pixels speak for: the one that the network names, right or wrong, or the true one.",
+    )  # fmt: skip
     ns = row.selectbox("Statistics (NS)", list(NS), key="held", width=180, bind="query-params", help=word("NS"))
     level = eps_control(row)
-    steps = row.number_input("PGD steps", 1, 50, 20, key="steps", width=120, bind="query-params")
+    steps = row.number_input("PGD steps", 1, 50, 20, key="steps", width=120, bind="query-params", help=word("PGD"))
     eps = level / 255
     attack = api.PGD(api.ThreatModel("Linf", eps), steps, max(eps / 4, eps / steps))
     return model, NS[ns], METHODS[method], TARGETS[explain], attack
@@ -92,10 +93,11 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
     st.markdown(
         "Every built-in image has a **shape** that decides its class, far stronger than any attack, and a faint "
         "**grating** (4/255) that only hints at it and that an attack can erase. We drew both, so we know where they "
-        "are, and can measure how much of the map falls on either."
+        "are, and can measure how much of the map falls on either.",
+        help=word("Robust feature", "Non-robust feature"),
     )
     n = st.segmented_control(
-        "Images to measure on", COUNTS, default=100, key="count", required=True, bind="query-params"
+        "Images to measure on", COUNTS, default=100, key="count", required=True, bind="query-params", help=word("n")
     )
     settings = tuple(maps.setting(lam, held) for lam in LAMS)
     asked = Measure(view.weights_sha256, settings, view.attack, view.method, view.target, n)
@@ -151,8 +153,9 @@ def against_truth(shown: Shown, view: View, held: str) -> None:
 def page() -> None:
     place = heading("Where does the network look?")
     lecture.prose(
-        "Which pixels speak **for** the class and which **against** it? The same image, clean and attacked, asked of "
-        "the same network at two blends of its affine parameters."
+        "Which pixels speak **for** the class and which **against** it? One image, clean and attacked, asked of one "
+        "network at two blends of its affine parameters.",
+        word("Attribution", "AP", "Logit"),
     )
     cards, _ = cache.cards()
     if not cards:
@@ -186,8 +189,8 @@ def page() -> None:
         format_func=lambda i: f"{i}: {test.classes[test.labels[i]]}",
     )  # fmt: skip
     lams = (
-        row.slider("Left: λ of the AP", 0.0, 1.0, 0.0, 0.05, key="left", bind="query-params"),
-        row.slider("Right: λ of the AP", 0.0, 1.0, 1.0, 0.05, key="right", bind="query-params"),
+        row.slider("Left: λ of the AP", 0.0, 1.0, 0.0, 0.05, key="left", bind="query-params", help=word("λ")),
+        row.slider("Right: λ of the AP", 0.0, 1.0, 1.0, 0.05, key="right", bind="query-params", help=word("λ")),
     )
     st.markdown(about)
     views = [View(sha, maps.setting(lam, held), used, index, method, target) for lam in lams for used in (None, attack)]

@@ -22,6 +22,7 @@ from app.selection import DESIGN_NOTES, STALE, Selection, parse_lam, stale_value
 from app.shown import Shown
 from app.takeaway.figure import Part
 from app.takeaway.tray import offer, start, take_away
+from app.words import word
 from engine import api
 
 NAMES = ("A", "B")
@@ -51,7 +52,8 @@ def header() -> DeltaGenerator:
         copy_link(key="copy")
     lecture.prose(
         "Pick a network, what its slider blends and an attack for **A** and for **B**. One slider moves both; the bars "
-        "below each chart say which is ahead, and by how much."
+        "below each chart say which is ahead, and by how much.",
+        word("Setting", "Clean accuracy", "Robust accuracy", "95 % interval", "Points"),
     )
     return place
 

@@ -29,6 +29,7 @@ from app.selection import (
 )
 from app.shown import Shown
 from app.takeaway.tray import start, take_away
+from app.words import word
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -82,7 +83,8 @@ def header() -> DeltaGenerator:
         copy_link(key="copy")
     lecture.prose(
         "Trained on clean and on attacked images at once, a network can keep **two sets of scales and shifts** in "
-        "every batch-norm layer: one for each. Slide from one set to the other; every other weight stays as it is."
+        "every batch-norm layer: one for each. Slide from one set to the other; every other weight stays as it is.",
+        word("Adversarial image", "BN", "AP"),
     )
     return place
 
@@ -107,7 +109,7 @@ def numbers(found: Sources, lam: float) -> None:
     clean, clean_0 = accuracy_at(found.clean, lam).interval, found.clean.records[0].interval
     grid.metric(
         "Clean accuracy", f"{100 * clean.value:.1f} %", delta_description="since λ = 0", border=True,
-        **change(clean.value - clean_0.value),
+        help=word("Clean accuracy"), **change(clean.value - clean_0.value),
     )  # fmt: skip
     if found.robust is None:
         return
@@ -115,7 +117,7 @@ def numbers(found: Sources, lam: float) -> None:
     robust, robust_0 = record.interval, found.robust.records[0].interval
     grid.metric(
         "Robust accuracy", f"{100 * robust.value:.1f} %", delta_description="since λ = 0", border=True,
-        **change(robust.value - robust_0.value),
+        help=word("Robust accuracy"), **change(robust.value - robust_0.value),
     )  # fmt: skip
     grid.metric(
         "Lost to the attack", f"{100 * (clean.value - robust.value):.1f} points", border=True,
@@ -124,7 +126,7 @@ def numbers(found: Sources, lam: float) -> None:
     )  # fmt: skip
     grid.metric(
         "95 % interval, robust", f"{100 * robust.low:.1f} to {100 * robust.high:.1f} %", border=True,
-        delta=f"seed {record.seed}", delta_color="off", delta_arrow="off", help="Wilson interval",
+        delta=f"seed {record.seed}", delta_color="off", delta_arrow="off", help=word("95 % interval", "Seed"),
     )  # fmt: skip
 
 
@@ -136,7 +138,10 @@ def selected_values(event: Any, name: str) -> dict[str, Any]:
 
 def distances_card(key: tuple[str, str], names: list[str], layer: str) -> str:
     """Distances of the branches by depth; the layer that was clicked, or `layer`."""
-    st.caption("Wasserstein distance over channels between clean and adversarial branch, by depth. Click a layer.")
+    st.caption(
+        "Wasserstein distance over channels between clean and adversarial branch, by depth. Click a layer.",
+        help=word("W1", "AP", "NS"),
+    )
     event = st.vega_lite_chart(
         spec=cache.distance_spec(*key, layer), key="distances", on_select="rerun", selection_mode="layer",
         alt="Bars: distance between the two branches' scale, shift, mean and deviation in each norm layer",
@@ -167,12 +172,15 @@ def layer_cards(shown: Shown, lam: float, selected: str | None) -> None:
     with right:
         st.subheader(f"Layer {layer}, channel by channel")
         n = layers[layer].num_features
-        st.caption(f"{n} channels; a line is one channel's way from clean to adversarial scale and shift.")
+        st.caption(
+            f"{n} channels; a line is one channel's way from clean to adversarial scale and shift.",
+            help=word("Channel"),
+        )
         st.vega_lite_chart(
             spec=specs["affine"], key="affine",
             alt="Scatter of scale and shift of every channel in both branches and at the slider",
         )  # fmt: skip
-        st.caption("Stored statistics of the same channels in both branches.")
+        st.caption("Stored statistics of the same channels in both branches.", help=word("Stored NS"))
         for name, column in zip(("mean", "sigma"), st.columns(2), strict=True):
             column.vega_lite_chart(
                 spec=specs[name], key=f"histogram_{name}",
@@ -198,7 +206,8 @@ def plane_card(shown: Shown) -> None:
     st.caption(
         "Every mix of stored NS (up) and AP (right). If the affine parameters carry the robustness, colours change "
         "from left to right; if the statistics do, from bottom to top. Robust: PGD-10 at 8/255, white-box in every "
-        "cell. Click a cell to go there."
+        "cell. Click a cell to go there.",
+        help=word("NS", "AP", "White-box"),
     )
     offer_plane(shown, specs)
     for (kind, spec), column in zip(specs.items(), st.columns(2, gap="large"), strict=True):

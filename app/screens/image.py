@@ -75,7 +75,7 @@ def summary(own: Shown, taken: Taken, found: Floats, line: str) -> None:
         f"{len(STOPS)} values of λ, softmax of the unfolded network; one picture, so there is no interval. "
         f"Weights {own.card.weights_sha256[:8]}, {taken.name}."
     )
-    st.caption(caption)
+    st.caption(caption, help=word("Probability", "Unfolded network"))
     offer(
         "What it is taken for", caption, lambda: [("Probability over λ", answer_chart(rows))],
         lambda: table(own, found, line),
@@ -92,7 +92,7 @@ def attack_controls() -> tuple[api.PGD, tuple[float, float]]:
     lams = [
         column.slider(
             f"{key.capitalize()} network: λ, from 0 (clean) to 1 (adversarial)", 0.0, 1.0, start, films.LAM_STEP,
-            key=key, bind="query-params",
+            key=key, bind="query-params", help=word("λ"),
         )
         for column, key, start in zip(st.columns(2, gap="large"), ("left", "right"), (0.0, 1.0), strict=True)
     ]  # fmt: skip
@@ -130,8 +130,9 @@ def picture_controls(names: dict[str, api.ModelCard]) -> tuple[Shown, str, str] 
         st.error(str(error), icon=":material/broken_image:")
         return None
     way = row.segmented_control(
-        "Picture from", ways(shown), default=ways(shown)[0], key="from", required=True, bind="query-params"
-    )
+        "Picture from", ways(shown), default=ways(shown)[0], key="from", required=True, bind="query-params",
+        help="Whatever it is, it is cut to a square and averaged down to the size that the network takes.",
+    )  # fmt: skip
     held = row.selectbox(
         "Statistics (NS)", statistics(shown), key="held", width=180, bind="query-params",
         help=word("NS", "Stored NS", "Re-estimated NS"),
@@ -143,7 +144,8 @@ def page() -> None:
     place = heading("What does the network make of your picture?")
     lecture.prose(
         "Draw something or bring a picture, see what the clean and the adversarial branch take it for, and then attack "
-        "it. The network learned **ten classes** and names one of them whatever it is shown, even an empty page."
+        "it. The network learned **ten classes** and names one of them whatever it is shown, even an empty page.",
+        word("Branch", "Adversarial image"),
     )
     cards, _ = cache.cards()
     if not cards:

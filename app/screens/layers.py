@@ -21,6 +21,7 @@ from app.layers.views import Look
 from app.selection import EPS, STALE
 from app.shown import Shown
 from app.takeaway.tray import About, start, take_away
+from app.words import word
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -78,14 +79,17 @@ def look(shown: Shown) -> Look:
         "Distance", list(METRIC_NAMES), default=METRICS["standardised"], key="metric", required=True,
         bind="query-params", help="; ".join(f"{METRICS[name]}: {text}" for name, text in measures.MEANING.items()),
     )  # fmt: skip
-    of = row.segmented_control("of", list(QUANTITY_NAMES), default="σ", key="of", required=True, bind="query-params")
+    of = row.segmented_control(
+        "of", list(QUANTITY_NAMES), default="σ", key="of", required=True, bind="query-params", help=word("NS")
+    )
     branch = api.Branch.CLEAN
     if not (shown.card.norm_design.share_parameters and shown.card.norm_design.share_statistics):
         branch = api.Branch.ADV
         if held:
             at = row.segmented_control(
-                "at which AP (y)", list(BRANCHES), default="adversarial", key="at", required=True, bind="query-params"
-            )
+                "at which AP (y)", list(BRANCHES), default="adversarial", key="at", required=True, bind="query-params",
+                help=word("NS_x^y"),
+            )  # fmt: skip
             branch = BRANCHES[at]
     return Look(held and shown.bench is not None, branch, METRIC_NAMES[metric], QUANTITY_NAMES[of])
 
@@ -103,11 +107,11 @@ def picker(shown: Shown) -> tuple[int, int, Any]:
     names = list(sizes)
     place = st.container()
     row = control_row()
-    name = row.selectbox("Layer", names, len(names) // 2, key="layer", width=260, bind="query-params")
+    name = row.selectbox("Layer", names, len(names) // 2, key="layer", width=260, bind="query-params", help=word("BN"))
     last = sizes[name] - 1
     if st.session_state.get("channel", 0) > last:
         st.session_state["channel"] = 0
-    channel = row.number_input("Channel", 0, last, key="channel", width=130, bind="query-params")
+    channel = row.number_input("Channel", 0, last, key="channel", width=130, bind="query-params", help=word("Channel"))
     return names.index(name), int(channel), place
 
 
@@ -171,7 +175,9 @@ def depth(
         help="Uniform noise is at most as large as the attack; random signs are as large in every pixel.",
     )  # fmt: skip
     several = not shown.card.norm_design.share_statistics
-    stored = several and row.toggle("With the stored NS", key="with_stored", bind="query-params")
+    stored = several and row.toggle(
+        "With the stored NS", key="with_stored", bind="query-params", help=word("Stored NS")
+    )
     st.markdown(shared((question, "words"), lambda: views.depth_words(found, parts)))
     left, middle, right = st.columns([2, 2, 1.5], gap="large")
     drawn: list[tuple[str, Any]] = []
@@ -230,7 +236,8 @@ def page() -> None:
     lecture.prose(
         "Every norm layer keeps the **mean μ** and **deviation σ** of what flows in. A network with two branches keeps "
         "them twice, and they differ a lot: as if clean and attacked images came from two worlds. But the two were "
-        "taken behind **different affine parameters (AP)**. Hold those fixed, and see what remains."
+        "taken behind **different affine parameters (AP)**. Hold those fixed, and see what remains.",
+        word("NS", "AP", "NS_x^y", "Null"),
     )
     query = {key: st.query_params[key] for key in st.query_params}  # before a control takes out what it cannot show
     name, level = controls(list(by_name))
@@ -268,6 +275,7 @@ def body(shown: Shown, level: int) -> About:
     with place:
         network(data, key="network", on_picked_change=lambda: take_pick(sizes))
     found = shared((question, "gaps"), lambda: views.all_gaps(parts)) if parts else None
+    taken.offer_channels(shown, parts, question, view, label, channel)
     taken.offer_stored(shown, at, layer)
     if parts is None or found is None:
         verdict(shown, found, label)
@@ -275,7 +283,7 @@ def body(shown: Shown, level: int) -> About:
         left, right = st.columns(2, gap="large")
         with left:
             verdict(shown, found, label)
-            st.caption(taken.provenance(shown, question, parts))
+            st.caption(taken.provenance(shown, question, parts), help=word("95 % interval", "White-box", "Weights"))
         with right:
             histogram(parts, question, shown, label, channel)
         depth(shown, parts, question, found, at, layer)

@@ -13,6 +13,7 @@ import streamlit as st
 from app import cache, mode
 from app.charts import models
 from app.takeaway.tray import About, heading, offer, take_away
+from app.words import word
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -43,14 +44,16 @@ def overview(cards: list[api.ModelCard]) -> list[api.ModelCard]:
     if len(names) > 1:
         chosen = st.segmented_control(
             "Images", names, default=chosen, key="data", format_func=lambda name: NAMES.get(name, name or "none"),
-            required=True, bind="query-params",
+            required=True, bind="query-params", help=word("Held-out images"),
         )  # fmt: skip
     cards = [card for card in cards if card.data["name"] == chosen]
     rows = models.branch_rows(cards)
     if rows.empty:
         st.caption("None of these has been measured yet: `python -m engine headline NAME`")
         return cards
-    published = chosen == "cifar10" and st.toggle("Published results", key="published", bind="query-params")
+    published = chosen == "cifar10" and st.toggle(
+        "Published results", key="published", bind="query-params", help="Other people's networks, for scale"
+    )
     chart = models.scatter(rows, models.ANCHORS if published else ())
     st.altair_chart(
         chart,
@@ -117,8 +120,9 @@ def one(card: api.ModelCard) -> None:
         if not (card.norm_design.share_statistics and card.norm_design.share_parameters):
             names = {name: branch for branch, name in models.BRANCHES.items()}
             branch = names[
-                st.segmented_control("Branch", list(names), default="adversarial", key="branch", required=True)
-            ]
+                st.segmented_control("Branch", list(names), default="adversarial", key="branch", required=True,
+                                     help=word("Branch"))
+            ]  # fmt: skip
         classes = models.class_rows(card, branch)
         if classes.empty:
             st.caption(f"Not measured yet: `python -m engine headline {card.name}`")
@@ -131,7 +135,7 @@ def one(card: api.ModelCard) -> None:
                 f"calibration error on clean images: {calibration(card, branch)} (how far stated confidence and "
                 "accuracy lie apart, 15 bins)."
             )
-            st.caption(note)
+            st.caption(note, help=word("ECE", "95 % interval"))
             offer(
                 f"{card.name}: class by class", f"The {models.BRANCHES[branch]} branch. {note} {source}",
                 lambda: [("", chart)], lambda: classes,
@@ -168,7 +172,8 @@ def official_line(cards: list[api.ModelCard]) -> pd.DataFrame:
 
 def page() -> None:
     place = heading("What was trained, and on what?")
-    st.markdown((TEXT / "models.md").read_text())
+    terms = ("Design", "Hybrid adversarial training", "Madry training", "TRADES", "Cross-NS", "Robust accuracy")
+    st.markdown((TEXT / "models.md").read_text(), help=word(*terms))
     cards, problems = cache.cards()
     for problem in problems:
         st.caption(f":material/warning: {problem}")
@@ -181,7 +186,7 @@ def page() -> None:
         st.header("One checkpoint")
         names = [card.name for card in here]
         first = next((i for i, name in enumerate(names) if name.endswith(FIRST)), 0)
-        name = st.selectbox("Checkpoint", names, first, key="card", bind="query-params")
+        name = st.selectbox("Checkpoint", names, first, key="card", bind="query-params", help=word("Design"))
         chosen = next(card for card in here if card.name == name)
         one(chosen)
         take_away(place, About("models", [chosen], "Figures as they stand in the checkpoints' cards"))

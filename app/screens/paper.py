@@ -31,6 +31,7 @@ from app.paper.claim import (
     try_link,
 )
 from app.takeaway.tray import take_away
+from app.words import word
 from engine import api
 
 TEXT = Path(__file__).resolve().parents[1] / "text"
@@ -145,7 +146,7 @@ def page() -> None:
     if not families:
         st.markdown(f"No experiment has been run here yet. Run them: `{COMMAND}`")
         return
-    st.markdown((TEXT / "paper.md").read_text())
+    st.markdown((TEXT / "paper.md").read_text(), help=word("95 % interval", "AP", "NS", "NS_x^y", "W1", "Points"))
     overview(found, families)
     take_away(place, settings(families))
     to_top("", key="top")

@@ -19,6 +19,7 @@ from app.tour.answers import Results
 from app.tour.figures import draw
 from app.tour.steps import STEPS, Step
 from app.tour.values import JUST_TELL, Answer, reply
+from app.words import word
 from engine import api
 
 LAST = len(STEPS)
@@ -57,7 +58,9 @@ def controls(names: list[str]) -> tuple[str, int, bool]:
     with place:
         row = control_row() if lecture.on() else hideable(place)
         model = model_control(row, names, label="Network")
-        notes = row.toggle("Teacher’s notes", key="notes", bind="query-params")
+        notes = row.toggle(
+            "Teacher’s notes", key="notes", bind="query-params", help="Hints for whoever leads the class"
+        )
         if not lecture.on():
             st.button(
                 "Lecture mode", key="enter_lecture", on_click=lecture.enter, icon=":material/co_present:",
@@ -137,7 +140,7 @@ def show(of: Results, number: int, notes: bool) -> None:
     guess = guesses().get((sha, number))
     left, right = st.columns([2, 3], gap="large")
     with left:
-        lecture.prose(step.before(of))
+        lecture.prose(step.before(of), word(*step.words))
         parts = None if of.single else measured(of.shown, step.figure == "gap")
         answer = answered(of, number, parts)
         if answer.options:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.charts.layers import QUANTITIES, distances
 from app.command import evaluate_command
 from app.explore.payload import accuracy_at, axis
 from app.shown import Shown
@@ -72,7 +71,7 @@ class Results:
         if found is None or found.stale or found.checkpoints.get(self.card.name) != self.card.weights_sha256:
             return ""
         verdict = {"holds": "holds", "fails": "fails", "undecided": "is undecided"}[found.verdict]
-        return f"\n\nThe paper's claim {experiment} **{verdict}** on these networks: {found.claim}"
+        return f"\n\nThe paper's claim [{experiment}](/paper?claim={experiment}) **{verdict}** on these networks."
 
 
 def puzzle(of: Results) -> Answer:
@@ -112,23 +111,17 @@ STORED = {
 
 
 def storage(of: Results) -> Answer:
-    """How many numbers batch norm owns, and how far apart the branches' are."""
+    """How many numbers batch norm owns, and which of them a branch has for itself."""
     model = of.shown.model
     mine = sum(2 * layer.num_features for _, layer in api.dual_layers(model))
     total = sum(parameter.numel() for parameter in api.at(model, api.branch_setting(api.Branch.ADV)).parameters())
     share = mine / total
-    rows = distances(model)
-    apart = {name: float(rows.loc[rows["quantity"] == name, "distance"].mean()) for name in QUANTITIES.values()}
-    far = ", ".join(f"{name} **{apart[name]:.2g}**" for name in QUANTITIES.values() if apart[name] > 0)
     said = (
         f"γ and β of one branch are {mine:,} of {total:,} learned numbers: **{100 * share:.1f} %**. "
         f"{STORED[of.card.design]}"
     )
-    if far:
-        said += (
-            f" How far apart the branches lie in them (W1 over channels, averaged over the layers): {far}. Far apart "
-            "is not yet the cause: next we swap one after the other."
-        )
+    if not (of.card.norm_design.share_affine and of.card.norm_design.share_statistics):
+        said += " In the figure they lie apart. But far apart is not yet the cause: next we swap one after the other."
     return Answer(
         "How much of all the network's learned numbers are the scales and shifts of one branch?",
         ("Under 1 %", "1 to 10 %", "Over 10 %"), chosen(exact(share), (0.01, 0.1)), said,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from app.command import evaluate_command
 from app.layers.measures import Part, Spread, gaps
 from app.layers.views import held_gap, held_words, remains, stored_gap, stored_words
-from app.paper.claim import COMMAND, beyond, label, plain
+from app.paper.claim import COMMAND, beyond, label
 from app.tour.answers import SINGLE, Results
 from app.tour.values import Answer, chosen, exact, nothing, percent, points, price
 from engine import api
@@ -38,15 +38,15 @@ def domain_gap(of: Results, parts: tuple[Part, ...] | None) -> Answer:
     )
     short = f"At equal scales and shifts, attacked images move μ by {held[0].value:.2f} σ (chance {null[0].value:.2f})."
     command = (f"python -m engine paper E3 --family {api.family_of(of.card)}",)
-    if design.share_statistics:
+    stored = stored_gap(of.shown.model, "")
+    if not stored[0]:  # stored once, or twice the same, as in a network that was converted
         return Answer(
-            "", (), frozenset(), "This network stores its statistics once, so it has **no stored gap** to be misled "
+            "", (), frozenset(), "This network stores one set of statistics, so it has **no stored gap** to be misled "
             f"by. {measured}{rest}", short, evidence, command,
         )  # fmt: skip
-    stored = stored_gap(of.shown.model, "")
     left = api.Estimate(*(part / stored[0] for part in (held[0].value, held[0].low, held[0].high)))
-    lead = f"Averaged over the layers, what the branches stored differs: {stored_words(stored)}. {measured}"
-    text = f"{lead} {remains(stored, held, null)}{rest}{of.claim('E3')}"
+    text = f"{remains(stored, held, null)}{rest}{of.claim('E3')}"
+    evidence = f"Averaged over the layers, what the branches stored: {stored_words(stored)}. {measured} {evidence}"
     if design.share_affine:
         text = "Here the branches share their scales and shifts: what they stored **is** at equal AP already. " + text
     return Answer(
@@ -132,11 +132,7 @@ def meaning(of: Results, before: Sequence[Answer]) -> Answer:
     text = (
         f"Of {len(tested)} claim{'s' * (len(tested) > 1)} of the paper tested on {label(family)}, "
         f"{'; '.join(parts)}. A claim holds or fails "
-        "only where a 95 % interval decides. "
-    )
-    failed = named["fails"]
-    text += (
-        f"One that fails: *{plain(failed[0].claim)}* {plain(failed[0].sentence)}" if failed else "None of them fails."
+        "only where a 95 % interval decides."
     )
     stale = sum(bool(one.stale) for one in tested)
     text += f" {stale} of these were made with other weights than those here." if stale else ""

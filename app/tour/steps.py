@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from app.layers.measures import Part
 from app.tour import answers, conclusions
 from app.tour.answers import Results
-from app.tour.values import Answer, percent
+from app.tour.values import Answer
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """title: a few words; figure: which one app/tour/figures.py draws; page, query, try_it: where "go and try" leads.
+    """title: a few words; figure: which one app/tour/figures.py draws; page, query, try_it: where "go and try" leads;
+
+    words: terms that are explained where the mouse rests on the sign behind the text.
 
     answer: text and figures from a checkpoint's results; none for the last step, whose answer needs all others.
     """
@@ -33,6 +35,7 @@ class Step:
     try_it: str
     note: str
     answer: Callable[[Results, tuple[Part, ...] | None], Answer] | None
+    words: tuple[str, ...]
 
 
 def same(text: str) -> Callable[[Results], str]:
@@ -44,17 +47,10 @@ def of_results(function: Callable[[Results], Answer]) -> Callable[[Results, tupl
 
 
 def puzzle_before(of: Results) -> str:
-    clean, adv = of.pair("ap@stored:0", 0.0), of.pair("ap@stored:1", 1.0)
-    right = ""
-    if clean is not None and adv is not None:
-        right = (
-            f" On unchanged images the clean branch is right on {percent(clean[0])}, the adversarial branch on "
-            f"{percent(adv[0])}."
-        )
     return (
-        f"This network learned from {of.card.learned_from} images. For clean and for attacked ones it has a **branch** "
-        f"each; the two share every convolution, and {OWN[of.card.design]} a branch's own.{right} Now every pixel is "
-        "changed by up to 8/255, too little to see, so as to fool the network."
+        "**Clean** images are untouched; in **attacked** ones every pixel was changed by up to 8/255, too "
+        "little to see, so as to fool the network. This network has a **branch** for each kind. Both share every "
+        f"convolution, and {OWN[of.card.design]} a branch's own."
     )
 
 
@@ -72,7 +68,7 @@ STEPS: tuple[Step, ...] = (
         {"ns": "clean", "left": "0", "right": "1"}, "Watch an attack step by step",
         "Ask before the click: **what changed in the picture?** Usual misconception: the attack adds noise. It does "
         "not; noise of the same size does almost nothing (the Paper page, E6).",
-        of_results(answers.puzzle),
+        of_results(answers.puzzle), ("Adversarial image", "Branch", "PGD", "White-box", "95 % interval"),
     ),
     Step(
         "What BN stores", "What does a batch-norm layer store?",
@@ -84,7 +80,7 @@ STEPS: tuple[Step, ...] = (
         "channels", "/", {"lam": "0.5"}, "Look into any layer",
         "Let them say which two of the four numbers training changes by gradient, and which two are only averages. "
         "Usual misconception: that μ and σ are learned too.",
-        of_results(answers.storage),
+        of_results(answers.storage), ("BN", "Channel", "NS", "AP"),
     ),
     Step(
         "Swap the statistics", "Are the statistics what makes it robust?",
@@ -97,10 +93,10 @@ STEPS: tuple[Step, ...] = (
         "Slide the statistics", "Let everybody write a guess down. Then ask about the **blue** number: why should "
         "*unattacked* images suffer? Usual misconception: because clean and attacked images look different. Keep it "
         "open until the sixth step.",
-        of_results(answers.swap_statistics),
+        of_results(answers.swap_statistics), ("Stored NS", "Robust accuracy"),
     ),
     Step(
-        "Swap the scales and shifts", "Or are it the scales and shifts?",
+        "Swap the scales and shifts", "Or is it the scales and shifts?",
         same(
             "Second suspect: γ and β. We put in the adversarial branch's scales and shifts, and so that the statistics "
             "fit them, we **measure μ and σ anew, on clean images only**. Nothing in this network's statistics has "
@@ -109,7 +105,7 @@ STEPS: tuple[Step, ...] = (
         "ap@clean", "/", {"slide": "affine", "ns": "re-estimated", "attack": "PGD-10", "eps": "8/255", "lam": "1"},
         "Slide the scales and shifts", "Ask what was held fixed here and what was not, and compare with the step "
         "before: one change at a time is the whole method. What was **paid** (the blue number)?",
-        of_results(answers.swap_affine),
+        of_results(answers.swap_affine), ("AP", "Re-estimated NS"),
     ),
     Step(
         "Blend", "What lies between the two branches?",
@@ -121,7 +117,7 @@ STEPS: tuple[Step, ...] = (
         "blend", "/", {"slide": "affine", "ns": "re-estimated", "attack": "PGD-10", "eps": "8/255", "lam": "0.5"},
         "Drag it yourself", "Let them draw the orange curve into the empty axes before the click. Most draw a straight "
         "line or a cliff. Mixing the weights of two networks usually gives neither network: ask why it does here.",
-        of_results(answers.halfway),
+        of_results(answers.halfway), ("λ", "Re-estimated NS"),
     ),
     Step(
         "Is it a domain gap?", "Do clean and attacked images really look so different?",
@@ -134,7 +130,7 @@ STEPS: tuple[Step, ...] = (
         "gap", "/layers", {"hold": "true"}, "Hold AP fixed yourself",
         "Write $\\mathrm{NS}_x^y$ on the board and ask which letter is held. Usual misconception: a distance that is "
         "not 0 is a difference. Two sets of clean images are not at 0 either; that null is in the figure.",
-        conclusions.domain_gap,
+        conclusions.domain_gap, ("Domain gap", "NS_x^y", "Null", "In deviations"),
     ),
     Step(
         "Two tasks", "If not two domains, what then?",
@@ -146,17 +142,17 @@ STEPS: tuple[Step, ...] = (
         "tasks", "/models", {}, "See how each was trained",
         "Ask where a perfect network would stand, and which points no other beats in both. Usual misconception: that "
         "robust networks are simply better. Let them read the price off the figure.",
-        of_results(conclusions.two_tasks),
+        of_results(conclusions.two_tasks), ("Two tasks", "Madry training", "Clean accuracy", "Robust accuracy"),
     ),
     Step(
         "What it means", "What is left of it?",
         same(
             "You have swapped, blended and held things fixed: that is how a difference becomes a cause. Every claim of "
-            "the paper was put to such a test on these networks, and some did not pass."
+            "the paper was put to such a test on these networks. How many passed?"
         ),
         "claims", "/paper", {}, "Try to break a claim",
         "Ask for the finding that surprised them most and what would change their mind. Small networks, one seed "
         "each: the intervals cover other images, not other seeds.",
-        None,
+        None, ("95 % interval", "n", "Seed"),
     ),
 )  # fmt: skip

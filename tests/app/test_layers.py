@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,13 @@ from streamlit.testing.v1 import AppTest
 
 from app.components.mixer import mixed
 from app.components.network import picked, stages
-from app.layers import measures, mixing
+from app.layers import measures, mixing, views
 from app.layers.measures import Question
 from app.layers.mixing import Live, Mix, mix_text, parse_mix
+from app.layers.views import Look
 from app.shown import Shown
+from app.takeaway.figure import Figure, drawn, table
+from app.takeaway.tray import FIGURES
 from engine import api
 from engine.values import DESIGNS
 from tests.app.conftest import ROOT, run
@@ -239,3 +243,26 @@ def test_stages_follow_names_and_widths() -> None:
     ]
     assert found[2].blocks[0].layers == (3, 4)
     assert found[2].blocks[0].skip == 5
+
+
+def test_the_bars_of_a_layer_can_be_taken_away(layers_page: LayersPage) -> None:
+    for held in ("false", "true"):
+        at = layers_page(hold=held, layer="blocks.0.bn1", channel="3")
+        figure: Figure = at.session_state[FIGURES]["Channel by channel"]
+        rows: Any = table(figure)
+        assert ("PGD-10 at 8/255" in figure.caption) == (held == "true")
+        assert "blocks.0.bn1" in figure.caption
+        assert drawn(figure, "", "pdf").startswith(b"%PDF")
+        assert b"deviation" in drawn(figure, "", "svg")
+        assert set(rows["quantity"]) == {"mean", "sigma"}
+        assert len(set(rows["images"])) == 2
+
+
+def test_a_figures_bars_are_the_networks_own(shown: Shown) -> None:
+    layer = dict(api.dual_layers(shown.model))["blocks.0.bn1"]
+    rows = views.channel_rows(shown.model, None, Look(False, api.Branch.ADV, "w1", "mean"), "blocks.0.bn1")
+    for images, branch in zip(dict.fromkeys(rows["images"]), api.Branch, strict=True):
+        mean, var = layer.statistics_row(branch)
+        for quantity, wanted in (("mean", mean), ("sigma", var.sqrt())):
+            mine = rows.loc[(rows["images"] == images) & (rows["quantity"] == quantity), "value"]
+            torch.testing.assert_close(torch.tensor(mine.to_numpy()), wanted.double(), rtol=1e-6, atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from app.explore.formulas import formulas
+from app.layers import measures, mixing
 from app.shown import Shown
 from app.words import glossary, word
 from engine import api
@@ -18,7 +20,7 @@ from tests.app.conftest import ROOT, Explorer, run
 ON_SCREEN = (
     "λ", "NS", "AP", "eps", "PGD", "FGSM", "APGD", "Square", "AutoAttack", "White-box", "Transfer attack", "n", "Seed",
     "95 % interval", "Clean accuracy", "Robust accuracy", "W1", "Null", "ECE", "Attribution", "TRADES", "Cross-NS",
-    "Probability",
+    "Probability", "Logit", "Loss", "Unfolded network", "Held-out images", "Points", "Weights",
 )  # fmt: skip
 
 
@@ -35,6 +37,31 @@ def test_controls_explain_their_words(explorer: Explorer) -> None:
     at = explorer()
     assert at.selectbox(key="eps").help == word("eps")
     assert at.segmented_control(key="attack").help == word("FGSM", "PGD", "White-box")
+
+
+OBVIOUS = {"Image", "Colour", "Background", "Brush", "Network", "Figure", "Look for", "Show", "Networks trained on"}
+"""Controls whose name says it all."""
+PAGES = ("explore", "compare", "layers", "attack", "attribution", "image", "models", "tour")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_control_and_introduction_explains_its_words(
+    page: str, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has a name of ours has a sign to rest the mouse on."""
+    monkeypatch.setattr(measures, "N", 16)
+    monkeypatch.setattr(measures, "GROUP", 8)
+    monkeypatch.setattr(mixing, "CHUNKS", ((0, 4), (4, 12)))
+    at = explorer() if page == "explore" else run(open_page(f"screens/{page}.py"))
+    kinds = ("selectbox", "segmented_control", "slider", "number_input", "toggle", "multiselect", "button_group")
+    controls: list[Any] = [element for kind in kinds for element in at.get(kind)]
+    assert controls
+    assert sorted({one.label for one in controls if not one.help} - OBVIOUS) == []
+    assert any(element.help for element in (*at.markdown, *at.caption))
+
+
+def open_page(script: str) -> AppTest:
+    return AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=200).switch_page(script)
 
 
 def words_page(**query: str) -> AppTest:

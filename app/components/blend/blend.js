@@ -84,7 +84,7 @@ class Blend {
     const { name, at_zero, at_one } = this.axis;
     const strong = (text, kind = "") => make("b", kind, text);
     const lead = ["Drag the handle to move the network’s ", strong(name), " from ", strong(at_zero, "clean"), " to ", strong(at_one, "robust"), "."];
-    if (this.data.statistics) lead.push(" Statistics in use: ", strong(this.data.statistics), ".");
+    if (this.data.statistics) lead.push(" In use: ", strong(this.data.statistics), ".");
     this.part("lead").replaceChildren(...(this.data.locked ? [this.data.locked] : lead));
     write(this.part("provenance"), this.data.provenance ?? "");
     const [, robust] = this.readouts;

@@ -201,7 +201,7 @@ class ImageStrip {
     const state = known ? String(right) : "";
     if (parts.box.dataset.right !== state) parts.box.dataset.right = state;
     write(parts.name, name);
-    write(parts.mark, known ? `${right ? "✓ right" : "✗ wrong"} ${sure(confidence)}` : "");
+    write(parts.mark, known ? `${right ? "✓ right" : "✗ wrong"}\n${sure(confidence)}` : "");
     parts.bar.style.backgroundSize = `${isNumber(confidence) ? (100 * clamp(confidence, 0, 1)).toFixed(1) : 0}% 100%`;
   }
 

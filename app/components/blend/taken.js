@@ -125,7 +125,7 @@ class Picture {
     this.lines(`${this.blend.strip.store ? "Accuracy and test images" : "Accuracy"} at λ = ${lam.toFixed(digits)}`, 20, { "font-weight": 600 });
     this.curves();
     await this.pictures();
-    this.lines(`Moved: ${this.blend.axis.name}. Statistics in use: ${data.statistics}. Attack: ${data.attack}.`, 13);
+    this.lines(`Moved: ${this.blend.axis.name}. In use: ${data.statistics}. Attack: ${data.attack}.`, 13);
     this.lines(data.provenance ?? "", 13);
     this.lines(data.source ?? "", 12, { opacity: 0.75 });
     const height = Math.ceil(this.y + SHEET.margin / 2);

@@ -20,4 +20,4 @@ _mount = component(
 def copy_link(*, key: str) -> None:
     """Draws the button; not in a lecture."""
     if not lecture.on():
-        _mount(key=key)
+        _mount(key=key, width="content")
