@@ -108,10 +108,10 @@ def test_channels_are_the_tensors(lam: float) -> None:
 
 def test_affine_chart_draws_each_channel_at_three_places() -> None:
     frame = channels(dual(), "bn1", 0.5)
-    rows = rows_of(affine_chart(frame))
+    rows = rows_of(affine_chart(frame, 0.5))
     assert len(rows) == 3 * len(frame)
-    by_place = {place: [r for r in rows if r["place"] == place] for place in (CLEAN, ADV, "at the slider")}
-    for place, end in ((CLEAN, "_clean"), (ADV, "_adv"), ("at the slider", "")):
+    by_place = {place: [r for r in rows if r["place"] == place] for place in (CLEAN, ADV, "at λ = 0.5")}
+    for place, end in ((CLEAN, "_clean"), (ADV, "_adv"), ("at λ = 0.5", "")):
         assert [r["scale"] for r in by_place[place]] == pytest.approx(list(frame[f"weight{end}"]))
         assert [r["shift"] for r in by_place[place]] == pytest.approx(list(frame[f"bias{end}"]))
 

@@ -121,7 +121,7 @@ def test_clean_calibration_takes_the_images_that_the_seed_chooses() -> None:
 
 def sources_batches(toy: Bench, source: SourceName, eps: float) -> Tensor:
     wanted = Reestimated(source, n=64, eps=eps)
-    (batch,) = toy._calibration_batches(NormSetting(0.3, wanted), wanted)
+    (batch,) = toy._calibration_batches(NormSetting(0.3, wanted), wanted, None)
     return batch
 
 
