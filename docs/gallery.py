@@ -66,7 +66,7 @@ class Moment:
 def tell(page: Page) -> dict[str, str]:
     page.locator(".st-key-tell button").click()
     page.get_by_text("The answer:").wait_for(timeout=WAIT)
-    return {"answer": text(page.locator("[data-testid=stVerticalBlock]:has(> * :text('The answer:')) p >> nth=1"))}
+    return {"answer": text(page.get_by_text("The answer:").locator("xpath=following::p[1]"))}
 
 
 def measured(page: Page) -> dict[str, str]:
