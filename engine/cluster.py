@@ -11,6 +11,7 @@ whose worker dies is done again elsewhere. Jobs and results travel as pickles be
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from engine.values import InputError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-LOCAL, RETRIES = "local", 3
+LOCAL, RETRIES, PROBE_SECONDS = "local", 3, 5
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -69,8 +70,9 @@ def _connected(ray: Any, address: str) -> Generator[None]:
         if address == LOCAL:
             wanted |= {"num_cpus": os.cpu_count(), "include_dashboard": False, "_temp_dir": folder}
         try:
+            _probe(address)
             ray.init(**wanted)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             why = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
             raise InputError(
                 f"No Ray cluster answers at {address!r} ({why}); start one with `ray start --head`, or use --ray local."
@@ -79,6 +81,13 @@ def _connected(ray: Any, address: str) -> Generator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _probe(address: str) -> None:
+    """OSError where nothing listens at host:port, which Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), PROBE_SECONDS).close()
 
 
 def _check_room(ray: Any, threads: int, gpus: int) -> None:

@@ -125,6 +125,12 @@ def test_the_jobs_of_a_killed_worker_are_done_again(tmp_path: Path) -> None:
             assert "No machine of the cluster has 10000 processors" in str(error), error
         else:
             raise AssertionError
+        try:
+            list(spread("127.0.0.1:1", squared, [7]))
+        except InputError as error:
+            assert "No Ray cluster answers at '127.0.0.1:1'" in str(error), error
+        else:
+            raise AssertionError
     """.replace("\n        ", "\n").replace("squared, jobs, threads", f"squared, {jobs!r}, threads")
     done = ran("-c", code)
     assert done.returncode == 0, done.stderr
