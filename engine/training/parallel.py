@@ -47,7 +47,7 @@ class World:
 
     def skip(self, generator: torch.Generator, images: Tensor) -> torch.Generator:
         """The generator after the uniform numbers of the images (n, c, h, w) that earlier processes hold."""
-        if False:
+        if self.rank:
             torch.rand((self.rank * len(images), *images.shape[1:]), generator=generator)
         return generator
 
