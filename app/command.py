@@ -1,16 +1,27 @@
-"""The command that makes a shown accuracy again.
+"""The command that makes a shown accuracy, or the curves of a sweep, again.
 
 Usage::
 
+    sweep_command("shapes-dual-bn", records, tracks)
+    # python -m engine sweep shapes-dual-bn --n 1000 --n-plane 500 --n-gaps 256
     evaluate_command("shapes-dual-bn", record)
     # python -m engine evaluate shapes-dual-bn --n 200 --ap 1 --ns stored:1 --attack pgd --eps 8/255 --steps 20
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from engine import api
+
+
+def sweep_command(checkpoint: str, records: Sequence[api.EvalRecord], tracks: Mapping[str, api.Track]) -> str:
+    """`python -m engine sweep ...` with as many images as are behind the curves, the plane and the layers' gaps."""
+    points, gaps = {record.n for record in records}, {track.n for track in tracks.values()}
+    counts = f" --n {max(points)} --n-plane {min(points)}" if points else ""
+    counts += f" --n-gaps {max(gaps)}" if gaps else ""
+    return f"python -m engine sweep {checkpoint}{counts}"
 
 
 def evaluate_command(checkpoint: str, record: api.EvalRecord, *flags: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.command import evaluate_command, sweep_command
 from app.components.blend import Axis, BlendPayload, Curve, Curves, Gap, Images, Layers, Predictions, Start, encode
 from app.selection import Selection
 from app.shown import Shown
@@ -95,9 +96,13 @@ def provenance(shown: Shown, selection: Selection, found: Sources) -> str:
     how = "Computed just now" if found.computed else "Precomputed"
     attack = f"{selection.engine_attack.label}, white-box at every λ" if selection.engine_attack else "no attack"
     images = f"{shown.card.data['name']} {shown.sweep.get('split', 'test')} images"
+    name = shown.card.name
+    command = sweep_command(name, shown.records, shown.tracks)
+    if found.computed:  # no sweep holds it, but each of its points can be made again
+        command = f"first λ: {evaluate_command(name, record)}"
     return (
         f"{how} on {record.n:,} {images} · {attack} · bands: 95 % Wilson · seed {record.seed} · "
-        f"weights {shown.card.weights_sha256[:8]} · python -m engine sweep {shown.card.name}"
+        f"weights {shown.card.weights_sha256[:8]} · {command}"
     )
 
 

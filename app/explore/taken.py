@@ -17,7 +17,7 @@ import streamlit as st
 
 from app import cache
 from app.charts.attacks import curve_chart
-from app.command import evaluate_command
+from app.command import evaluate_command, sweep_command
 from app.components.blend import BlendPayload, BlendState, Start
 from app.exhibits import stored_in
 from app.explore.payload import Sources, accuracy_at, common_stops, provenance
@@ -84,7 +84,7 @@ def offer_plane(shown: Shown, specs: dict[str, cache.Spec]) -> None:
         "The plane of NS and AP",
         "Percent right in every mix of stored NS (up) and AP (right); robust: PGD-10 at 8/255, white-box in every "
         f"cell · the CSV has n and 95 % intervals · seed {api.SEED} · weights {shown.card.weights_sha256[:8]} · "
-        f"python -m engine sweep {shown.card.name}",
+        + sweep_command(shown.card.name, shown.records, shown.tracks),
         lambda: list(specs.items()),
     )
 
