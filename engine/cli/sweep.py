@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine import api
 from engine.attacks import PGD
@@ -30,8 +30,11 @@ from engine.sweep import (
 
 N_STRIP = 8
 Line = Callable[[float], api.NormSetting]
-Part = tuple[shards.Where, Line, PGD, int]
-"""Of gaps and strips: what to open, line, attack, number of images."""
+Part = tuple[Line, PGD, int]
+"""Of gaps and strips: line, attack, number of images."""
+Found = TypeVar("Found")
+Made = Callable[..., Found]
+"""bench, the three of a part, progress -> gaps or strip; `track_of` or `strip_of`."""
 
 
 def track_of(bench: api.Bench, line: Line, attack: PGD, n: int, callback: api.Progress | None = None) -> api.Track:
@@ -42,14 +45,24 @@ def strip_of(bench: api.Bench, line: Line, attack: PGD, n: int, callback: api.Pr
     return api.make_strip(bench, line, STOPS, attack, range(n), api.SEED, callback)
 
 
-def track_there(part: Part) -> api.Track:
+def there(job: tuple[Made[Found], shards.Where, Part]) -> Found:
     """In a worker."""
-    return track_of(shards.open_there(part[0]), *part[1:])
+    make, place, part = job
+    return make(shards.open_there(place), *part)
 
 
-def strip_there(part: Part) -> api.Strip:
-    """In a worker."""
-    return strip_of(shards.open_there(part[0]), *part[1:])
+def all_made(
+    make: Made[Found],
+    parts: Sequence[Part],
+    bench: api.Bench,
+    arguments: argparse.Namespace,
+    place: shards.Where | None,
+    callback: api.Progress,
+) -> list[Found]:
+    """`make` of every part, here or on the cluster."""
+    if place is None:
+        return [make(bench, *part, callback) for part in parts]
+    return shards.ordered(arguments.ray, there, [(make, place, part) for part in parts], place, callback)
 
 
 def run_far(
@@ -108,11 +121,8 @@ def write_gaps(
         return
     main, n = next(a for a in STRIP_ATTACKS if a.steps > 1), min(arguments.n_gaps, arguments.n)
     with progress("layer gaps") as callback:
-        if place is not None:
-            jobs: list[Part] = [(place, line, main, n) for line in lines.values()]
-            found = shards.ordered(arguments.ray, track_there, jobs, place, callback)
-        else:
-            found = [track_of(bench, line, main, n, callback) for line in lines.values()]
+        parts: list[Part] = [(line, main, n) for line in lines.values()]
+        found = all_made(track_of, parts, bench, arguments, place, callback)
     save_tracks(folder / "gaps.json", card.weights_sha256, dict(zip(lines, found, strict=True)))
 
 
@@ -129,9 +139,6 @@ def write_strips(
         return
     wanted = {strip_key(key, attack): (line, attack) for key, line in lines.items() for attack in STRIP_ATTACKS}
     with progress("images") as callback:
-        if place is not None:
-            jobs: list[Part] = [(place, *each, N_STRIP) for each in wanted.values()]
-            found = shards.ordered(arguments.ray, strip_there, jobs, place, callback)
-        else:
-            found = [strip_of(bench, *each, N_STRIP, callback) for each in wanted.values()]
+        parts: list[Part] = [(*each, N_STRIP) for each in wanted.values()]
+        found = all_made(strip_of, parts, bench, arguments, place, callback)
     save_strips(folder / "strip.npz", card.weights_sha256, dict(zip(wanted, found, strict=True)))
