@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import lecture
-from app.selection import ATTACKS, DEFAULTS, EPS, HELD, PREFERRED, SLIDES, Selection
+from app.selection import ATTACKS, DEFAULTS, EPS, HELD, PREFERRED, SLIDES, STALE, Selection, stale_values
 from app.words import word
 
 
@@ -112,3 +113,17 @@ def selection_controls(
         help=word("FGSM", "PGD", "White-box"),
     )  # fmt: skip
     return Selection(model, slide, held, attack, eps_control(row, prefix, disabled=attack == "none"))
+
+
+def check_link(page: str, names: list[str], own: Mapping[str, Collection[str]], without: str = "") -> None:
+    """One message, on the first run of a visit to `page`, if the link asks for what is not here.
+
+    own: what the page allows, see `stale_values`; without: a parameter that is another page's. Call it before any
+    control is drawn, because a control takes out of the address what it cannot show.
+    """
+    if st.session_state.setdefault(f"{page}_link_checked", False):
+        return
+    st.session_state[f"{page}_link_checked"] = True
+    query = {key: value for key, value in st.query_params.to_dict().items() if key != without}
+    if stale := stale_values(query, names, own):
+        st.toast(STALE.format(", ".join(stale)), duration="long")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import streamlit as st
@@ -11,8 +12,8 @@ from app.attack import films, looks
 from app.attack.films import Filmed, Side
 from app.attack.strength import FILMED, KINDS, LOSSES, make_attack
 from app.attack.watch import watch
-from app.controls import control_row, eps_control, hideable, line_controls
-from app.selection import DESIGN_NOTES, STALE, stale_values
+from app.controls import check_link, control_row, eps_control, hideable, line_controls
+from app.selection import DESIGN_NOTES
 from app.shown import Shown
 from app.takeaway.code import film_code
 from app.takeaway.tray import About, heading, take_away
@@ -26,12 +27,9 @@ ENDS = {
 }
 
 
-def check_link(names: list[str], classes: list[str]) -> None:
-    """One message, on the first run of a visit, if the link asks for what is not here."""
-    if st.session_state.setdefault("attack_link_checked", False):
-        return
-    st.session_state["attack_link_checked"] = True
-    own = {
+def allowed(classes: list[str]) -> dict[str, Collection[str]]:
+    """What a link may ask this page for."""
+    return {
         "method": FILMED,
         "loss": list(LOSSES),
         "steps": [str(steps) for steps in range(1, MOST_STEPS + 1)],
@@ -40,10 +38,6 @@ def check_link(names: list[str], classes: list[str]) -> None:
         "towards": [ANY, *classes],
         "attacks": KINDS,
     }
-    query = {key: value for key, value in st.query_params.items() if key != "attack"}  # that one is Explore's
-    stale = stale_values(query, names, own)
-    if stale:
-        st.toast(STALE.format(", ".join(stale)), duration="long")
 
 
 ANY = "any other class"
@@ -110,7 +104,7 @@ def page() -> None:
         st.markdown("The explorer shows trained networks and found none. Train one: `sh runs/queue.sh`")
         return
     by_name = {card.name: card for card in cards}
-    check_link(list(by_name), sorted({name for card in cards for name in card.classes}))
+    check_link("attack", list(by_name), allowed(sorted({name for card in cards for name in card.classes})), "attack")
     row = control_row("Networks")
     model, slide, held = line_controls(row, list(by_name))
     try:

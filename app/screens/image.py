@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import streamlit as st
 
 from app import cache, lecture
@@ -13,10 +15,10 @@ from app.attribution.methods import ABOUT, METHODS, NS
 from app.attribution.side_by_side import side_by_side
 from app.charts.answers import answer_chart, answer_rows
 from app.charts.pictures import enlarged
-from app.controls import control_row, eps_control, model_control
+from app.controls import check_link, control_row, eps_control, model_control
 from app.image.asked import STOPS, Floats, answers, shown_with, table
 from app.image.source import DRAWING, WAYS, Taken, take
-from app.selection import DESIGN_NOTES, OWN, STALE, stale_values
+from app.selection import DESIGN_NOTES, OWN
 from app.shown import Shown
 from app.takeaway.tray import About, heading, offer, take_away
 from app.words import word
@@ -27,18 +29,12 @@ SAYS = "what it says at λ = 1"
 MOST_STEPS = 50
 
 
-def check_link(names: list[str], classes: list[str]) -> None:
-    """One message, on the first run of a visit, if the link asks for what is not here."""
-    if st.session_state.setdefault("image_link_checked", False):
-        return
-    st.session_state["image_link_checked"] = True
-    own = {
+def allowed(classes: list[str]) -> dict[str, Collection[str]]:
+    """What a link may ask this page for."""
+    return {
         "from": WAYS, "held": list(NS), "truth": [SAYS, *classes], "method": list(METHODS),
         "steps": [str(steps) for steps in range(1, MOST_STEPS + 1)],
     }  # fmt: skip
-    stale = stale_values(st.query_params.to_dict(), names, own)
-    if stale:
-        st.toast(STALE.format(", ".join(stale)), duration="long")
 
 
 def ways(shown: Shown) -> tuple[str, ...]:
@@ -152,7 +148,7 @@ def page() -> None:
         st.markdown("The explorer shows trained networks and found none. Train one: `sh runs/queue.sh`")
         return
     by_name = {card.name: card for card in cards}
-    check_link(list(by_name), sorted({name for card in cards for name in card.classes}))
+    check_link("image", list(by_name), allowed(sorted({name for card in cards for name in card.classes})))
     chosen = picture_controls(by_name)
     if chosen is None:
         return

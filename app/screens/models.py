@@ -12,6 +12,7 @@ import streamlit as st
 
 from app import cache, mode
 from app.charts import models
+from app.controls import check_link
 from app.takeaway.tray import About, heading, offer, take_away
 from app.words import word
 from engine import api
@@ -176,8 +177,11 @@ def page() -> None:
     for problem in problems:
         st.caption(f":material/warning: {problem}")
     if cards:
+        labels = {NAMES.get(card.data["name"], card.data["name"] or "none") for card in cards}
+        names = [card.name for card in cards]
+        check_link("models", names, {"data": labels, "card": names, "published": ["true", "false"]})
         here = overview(cards)
-        official = official_line(cards)
+        official = official_line(here)
         if not official.empty:
             with st.expander("On the official CIFAR-10 test images that are here"):
                 st.dataframe(official, hide_index=True, width="stretch")

@@ -9,10 +9,9 @@ import streamlit as st
 from app import cache, lecture
 from app.components.arrival import arrival
 from app.components.copy_link import copy_link
-from app.controls import control_row, hideable, model_control
+from app.controls import check_link, control_row, hideable, model_control
 from app.layers import measures
 from app.layers.measures import Part, Question
-from app.selection import STALE, stale_values
 from app.shown import Shown
 from app.tour import conclusions
 from app.tour.answers import Results
@@ -25,18 +24,6 @@ from engine import api
 LAST = len(STEPS)
 Guesses = dict[tuple[str, int], int]
 """(weights, step) -> option."""
-
-
-def check_link(names: list[str]) -> None:
-    """Once a visit: one message if the link asks for what is not here."""
-    if st.session_state.setdefault("tour_seen", False):
-        return
-    st.session_state["tour_seen"] = True
-    query = {key: st.query_params[key] for key in st.query_params}
-    own = {"step": [str(n) for n in range(1, LAST + 1)], "notes": ["true", "false"]}
-    stale = stale_values(query, names, own)
-    if stale:
-        st.toast(STALE.format(", ".join(stale)), duration="long")
 
 
 def guesses() -> Guesses:
@@ -161,7 +148,8 @@ def page() -> None:
         st.markdown("The tour shows trained networks and found none. Train one: `sh runs/queue.sh`")
         return
     by_name = {card.name: card for card in cards}
-    check_link(list(by_name))
+    steps = [str(number) for number in range(1, LAST + 1)]
+    check_link("tour", list(by_name), {"step": steps, "notes": ["true", "false"]})
     head = st.container(gap=None)
     name, number, notes = controls(list(by_name))
     step = STEPS[number - 1]

@@ -128,10 +128,18 @@ def test_one_checkpoint_is_among_those_of_the_chosen_images(explorer: Explorer, 
     assert (at.segmented_control(key="data").value, at.selectbox(key="card").value) == (
         "cifar10", "cifar10-resnet20-madry",
     )  # fmt: skip
+    assert not at.toast
     at.segmented_control(key="data").set_value("shapes")
     assert run(at).selectbox(key="card").value == MAIN
     at.segmented_control(key="data").set_value("cifar10")
     assert run(at).selectbox(key="card").value == "cifar10-resnet20-dual-bn"
+
+
+def test_a_link_to_what_is_not_here_says_so(explorer: Explorer) -> None:
+    at = run(explorer(data="nope", card="gone", published="perhaps").switch_page("screens/models.py"))
+    (toast,) = at.toast
+    assert "(data, card, published)" in toast.value
+    assert at.selectbox(key="card").value == MAIN
 
 
 def test_a_converted_network_says_where_it_came_from_and_claims_no_training(
