@@ -60,7 +60,10 @@ def overview(cards: list[api.ModelCard]) -> list[api.ModelCard]:
         chart,
         alt="Clean against robust accuracy of every branch, with 95 % intervals; the table below holds the figures",
     )
-    note = "Dashed: the branches that no other beats in both. Bars: 95 % Wilson intervals. Marks tell their figures."
+    note = (
+        "Point at a mark for its figures. Dashed: the branches that no other beats in both. Bars: 95 % Wilson "
+        "intervals."
+    )
     if published:
         note += (
             " Crosses: published results, drawn apart because they cannot be compared with ours: far larger networks, "
