@@ -6,11 +6,12 @@ Usage::
     python -m benchmarks.attacks --markdown >> benchmarks/results.md    # the same as a section to keep
 
 The engine attacks the folded, channels-last network (folding is part of its time), once with every image going through
-all steps and once with stop="success". The libraries are given the plain eval-mode network, without parameter
-gradients, in the same chunks; a row of its own gives torchattacks our folded network. The attacks take turns in every
-run. Speed is the median over the runs, the ratio the median of each run's ratio to torchattacks. On a CPU all draw the
-same random start from the seed, but for captum and ART, which draw theirs in their own way. Robust accuracy: images
-right both clean and attacked, judged by the plain network.
+all steps and once with stop="success". The libraries are given the plain eval-mode network as it comes from a file, its
+parameters ready for gradients; rows of their own give them frozen parameters, or our folded network. All get the same
+batches: one of 256 images, and with --batch 64, where the libraries are at their best, the chunks of `evaluate`. The
+attacks take turns in every run. Speed is the median over the runs, the ratio the median of each run's ratio to
+torchattacks. On a CPU all draw the same random start from the seed, but for captum and ART, which draw theirs in their
+own way. Robust accuracy: images right both clean and attacked, judged by the plain network.
 
 torchattacks pins an old `requests`, so it is not among our requirements: `pip install --no-deps torchattacks==3.5.1`.
 """
@@ -36,7 +37,7 @@ from benchmarks.peers import DISTRIBUTIONS, HOW_TO_GET, LIBRARIES, Contender, ha
 from engine import api
 from engine.checkpoint import dual_network, load_checkpoint
 from engine.cli.output import percent, progress, show
-from engine.evaluation import chunk_size, judged
+from engine.evaluation import judged
 from engine.models import ARCHITECTURES
 
 Batch = tuple[int, Tensor, Tensor]
@@ -107,6 +108,12 @@ def contenders(subject: Subject, attack: api.PGD) -> tuple[list[Contender], list
         if find_spec(name):
             found += [make(subject.view, attack) for make in makes]
     return found, notes + missing(*LIBRARIES)
+
+
+def batched(images: api.ImageSet, n: int, size: int, device: torch.device) -> list[Batch]:
+    """The first n images, `size` a batch."""
+    chunks = ((start, images.tensors(start, min(n, start + size))) for start in range(0, n, size))
+    return [(start, pixels.to(device), labels.to(device)) for start, (pixels, labels) in chunks]
 
 
 def one_run(contender: Contender, batches: Sequence[Batch]) -> tuple[float, list[Tensor]]:
@@ -181,6 +188,7 @@ def parser_for(name: str, text: str, images: int) -> argparse.ArgumentParser:
     """What all benchmarks of attacks are asked."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=text)
     parser.add_argument("--images", type=int, default=images)
+    parser.add_argument("--batch", type=int, default=256, help="images a call, for all")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="processor threads torch may use")
     parser.add_argument("--data-dir", type=Path, help="where CIFAR-10 lies")
@@ -198,8 +206,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args(argv)
-    if min(arguments.images, arguments.steps, arguments.runs, arguments.threads or 1) < 1:
-        parser.error("--images, --steps, --runs and --threads must be at least 1")
+    if min(arguments.images, arguments.steps, arguments.runs, arguments.threads or 1, arguments.batch) < 1:
+        parser.error("--images, --steps, --runs, --threads and --batch must be at least 1")
     return arguments
 
 
@@ -211,17 +219,16 @@ def run(arguments: argparse.Namespace) -> None:
     subject = choose(arguments.architecture, arguments.images, device, where)
     attack = replace(api.pgd(arguments.steps, api.MAIN_EPS), stop="never")
     found, notes = contenders(subject, attack)
-    size = chunk_size(device)
-    chunks = (subject.images.tensors(start, start + size) for start in range(0, arguments.images, size))
-    batches = [(i * size, images.to(device), labels.to(device)) for i, (images, labels) in enumerate(chunks)]
+    batches = batched(subject.images, arguments.images, arguments.batch, device)
     with progress("attacks") as tick:
         results = measure(subject, found, batches, arguments.runs, tick)
+    images = f"{arguments.images} {subject.images.name} {subject.images.split} images"
     value: dict[str, Any] = {
         "command": f"python -m benchmarks.attacks --architecture {arguments.architecture} --images {arguments.images} "
-        f"--steps {arguments.steps} --runs {arguments.runs} --device {arguments.device}",
+        f"--steps {arguments.steps} --runs {arguments.runs} --batch {arguments.batch} --device {arguments.device}",
         "machine": machine(device),
         "network": subject.name,
-        "images": f"{arguments.images} {subject.images.name} {subject.images.split} images in chunks of {size}",
+        "images": f"{images} in batches of {arguments.batch}",
         "attack": attack.label,
         "runs": arguments.runs,
         "notes": [*subject.notes, *arguments.note, *notes],

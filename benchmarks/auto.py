@@ -6,7 +6,7 @@ Usage::
     python -m benchmarks.auto --checkpoint cifar10-resnet20-dual-bn --images 1000 --markdown >> benchmarks/results.md
 
 All run the standard sequence APGD-CE, APGD-T, FAB-T (100 steps, 9 targets) and Square (5,000 queries) in the same
-chunks; only images that are still right go on. torchattacks' own `AutoAttack` leaves its three gradient attacks at 10
+batches; only images that are still right go on. torchattacks' own `AutoAttack` leaves its three gradient attacks at 10
 steps, which is not the standard, so its four attacks are called one by one with the standard's budgets. pyautoattack is
 the authors' code as a package. The libraries get the plain eval-mode network without parameter gradients, ours folds it
 first (counted). The ratio compares processor time, which a busy machine distorts less than the clock.
@@ -26,12 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.attacks import Batch, guarded, machine, output, parser_for, synchronise
+from benchmarks.attacks import Batch, batched, guarded, machine, output, parser_for, synchronise
 from benchmarks.peers import Crafter, globally_seeded, missing
 from engine import api
 from engine.attacks.half import half, half_first
 from engine.cli.output import percent, progress
-from engine.evaluation import chunk_size, judged
+from engine.evaluation import judged
 from engine.norm import fold
 
 PEERS = ("torchattacks", "pyautoattack")
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     view = bench.view(api.branch_setting(api.Branch.ADV))
     threat = api.ThreatModel("Linf", float(card.config["eps"]))
-    batches = [(start, *batch) for start, batch in bench.batches(n)]
+    batches = batched(bench.test, n, arguments.batch, device)
     contenders: dict[str, Callable[[], Crafter]] = {"this engine": lambda: ours(view, threat)}
     if api.half_supported(device):
         contenders["this engine, bfloat16"] = lambda: ours_half(view, threat)
@@ -153,10 +153,11 @@ def run(arguments: argparse.Namespace) -> None:
         for r in results
     ]  # fmt: skip
     value: dict[str, Any] = {
-        "command": f"python -m benchmarks.auto --checkpoint {card.name} --images {n} --device {arguments.device}",
+        "command": f"python -m benchmarks.auto --checkpoint {card.name} --images {n} --batch {arguments.batch} "
+        f"--device {arguments.device}",
         "machine": machine(device),
         "network": f"{card.name} ({card.weights_sha256[:8]}), adversarial branch",
-        "images": f"{n} {bench.test.name} {bench.test.split} images in chunks of {chunk_size(device)}",
+        "images": f"{n} {bench.test.name} {bench.test.split} images in batches of {arguments.batch}",
         "attack": api.AutoAttack(threat).label,
         "seed": api.SEED,
         "notes": [*([bench.test.note] if bench.test.note else []), *arguments.note, *missing(*PEERS)],
@@ -169,8 +170,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = parser_for("auto", "AutoAttack's strength and time, beside libraries.", 100)
     parser.add_argument("--checkpoint", default="shapes-dual-bn")
     arguments = parser.parse_args(argv)
-    if min(arguments.images, arguments.threads or 1) < 1:
-        parser.error("--images and --threads must be at least 1")
+    if min(arguments.images, arguments.batch, arguments.threads or 1) < 1:
+        parser.error("--images, --batch and --threads must be at least 1")
     return arguments
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -89,11 +91,16 @@ class Folded(nn.Module):
         return self.folded(channels_last(images))
 
 
+def trainable(view: nn.Module) -> nn.Module:
+    """A copy whose parameters take gradients, as those of a network just loaded do."""
+    return copy.deepcopy(view).requires_grad_(True)
+
+
 def torchattacks(view: nn.Module, attack: api.PGD, folded: bool) -> Contender:
     library = importlib.import_module("torchattacks")
 
     def prepare() -> Crafter:
-        network = Folded(view).eval() if folded else view
+        network = Folded(view).eval() if folded else trainable(view)
         return globally_seeded(
             library.PGD(network, eps=attack.threat.eps, alpha=attack.step_size, steps=attack.steps, random_start=True)
         )
@@ -101,23 +108,23 @@ def torchattacks(view: nn.Module, attack: api.PGD, folded: bool) -> Contender:
     return Contender("torchattacks on our folded network" if folded else "torchattacks", prepare)
 
 
-def foolbox(view: nn.Module, attack: api.PGD) -> Contender:
+def foolbox(view: nn.Module, attack: api.PGD, frozen: bool) -> Contender:
     library = importlib.import_module("foolbox")
 
     def prepare() -> Crafter:
         device = next(view.parameters()).device
-        network = library.PyTorchModel(view, bounds=(0, 1), device=device)
+        network = library.PyTorchModel(view if frozen else trainable(view), bounds=(0, 1), device=device)
         pgd = library.attacks.LinfPGD(abs_stepsize=attack.step_size, steps=attack.steps, random_start=True)
         return globally_seeded(lambda images, labels: pgd.run(network, images, labels, epsilon=attack.threat.eps))
 
-    return Contender("foolbox", prepare)
+    return Contender("foolbox, parameters frozen" if frozen else "foolbox", prepare)
 
 
 def captum(view: nn.Module, attack: api.PGD) -> Contender:
     library = importlib.import_module("captum.robust")
 
     def prepare() -> Crafter:
-        pgd = library.PGD(view, nn.CrossEntropyLoss(reduction="none"), lower_bound=0, upper_bound=1)
+        pgd = library.PGD(trainable(view), nn.CrossEntropyLoss(reduction="none"), lower_bound=0, upper_bound=1)
         eps, step_size, steps = attack.threat.eps, attack.step_size, attack.steps
 
         def crafted(images: Tensor, labels: Tensor) -> Tensor:
@@ -130,18 +137,19 @@ def captum(view: nn.Module, attack: api.PGD) -> Contender:
     return Contender("captum.robust", prepare)
 
 
-def art(view: nn.Module, attack: api.PGD) -> Contender:
+def art(view: nn.Module, attack: api.PGD, frozen: bool) -> Contender:
     classifier = importlib.import_module("art.estimators.classification").PyTorchClassifier
     method = importlib.import_module("art.attacks.evasion").ProjectedGradientDescentPyTorch
 
     def prepare() -> Crafter:
         device = next(view.parameters()).device
         eps, step_size, steps = attack.threat.eps, attack.step_size, attack.steps
+        network = view if frozen else trainable(view)
 
         def crafted(images: Tensor, labels: Tensor) -> Tensor:
             shape, n_classes = images.shape[1:], view(images[:1]).shape[1]
             wrapped = classifier(
-                view, nn.CrossEntropyLoss(), shape, n_classes, clip_values=(0, 1), device_type=device.type
+                network, nn.CrossEntropyLoss(), shape, n_classes, clip_values=(0, 1), device_type=device.type
             )
             pgd = method(wrapped, np.inf, eps, step_size, max_iter=steps, num_random_init=1, batch_size=len(images),
                          verbose=False)  # fmt: skip
@@ -149,16 +157,16 @@ def art(view: nn.Module, attack: api.PGD) -> Contender:
 
         return globally_seeded(crafted)
 
-    return Contender("ART", prepare)
+    return Contender("ART, parameters frozen" if frozen else "ART", prepare)
 
 
 LIBRARIES: dict[str, tuple[Callable[[nn.Module, api.PGD], Contender], ...]] = {
     "torchattacks": (
-        lambda view, attack: torchattacks(view, attack, False),
-        lambda view, attack: torchattacks(view, attack, True),
+        partial(torchattacks, folded=False),
+        partial(torchattacks, folded=True),
     ),
-    "foolbox": (foolbox,),
+    "foolbox": (partial(foolbox, frozen=False), partial(foolbox, frozen=True)),
     "captum": (captum,),
-    "art": (art,),
+    "art": (partial(art, frozen=False), partial(art, frozen=True)),
 }
 """The PGD of each library."""

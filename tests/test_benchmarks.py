@@ -46,7 +46,7 @@ def test_it_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_prints_a_section(capsys: pytest.CaptureFixture[str]) -> None:
     assert attacks.main([*SMALL, "--markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "### PGD-2 at 8/255, tiny, 8 shapes test images in chunks of 64"
+    assert lines[1] == "### PGD-2 at 8/255, tiny, 8 shapes test images in batches of 256"
     assert "A note." in lines
     table = [line for line in lines if line.startswith("|")]
     assert len(table) >= 4
