@@ -15,6 +15,7 @@ COLUMNS = (
     "design",
     "learned from",
     "ε",
+    "images seen",
     "n",
     "clean branch: clean",
     "robust",
@@ -41,7 +42,8 @@ def row(card: api.ModelCard, with_auto: bool) -> list[str]:
         clean = ["the same", "the same"]
     adversarial = [accuracy(records.get(f"adv {role}")) for role in ("clean", "robust")]
     adversarial += [accuracy(next(iter(card.auto), None))] * with_auto
-    return [link, card.norm_design.label, card.learned_from, api.eps_label(card.config["eps"]), n, *clean, *adversarial]
+    made = [card.norm_design.label, card.learned_from, api.eps_label(card.config["eps"]), f"{card.images_seen:,}"]
+    return [link, *made, n, *clean, *adversarial]
 
 
 def block(cards: Sequence[api.ModelCard]) -> str:

@@ -48,10 +48,11 @@ def plain(text: str) -> str:
 
 
 def label(family: str) -> str:
-    """'shapes (built in)', 'CIFAR-10, ResNet-20'."""
+    """'shapes (built in)', 'CIFAR-10, ResNet-20', 'CIFAR-10, ResNet-20, longer training'."""
     if family == "shapes":
         return "shapes (built in)"
-    return re.sub(r"^cifar(\d+)", r"CIFAR-\1", family).replace("-resnet", ", ResNet-")
+    named = re.sub(r"^cifar(\d+)", r"CIFAR-\1", family).replace("-resnet", ", ResNet-")
+    return re.sub("-long$", ", longer training", named)
 
 
 def beyond(experiment: str) -> bool:

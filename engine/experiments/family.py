@@ -30,6 +30,9 @@ from engine.values import Branch, InputError, NormSetting, branch_setting, eps_l
 Opener = Callable[[str, int], Bench]
 """(checkpoint's name, n) -> the network on its first n held-out images."""
 EPS_16 = "@16/255"
+LONG = "-long"
+"""How a checkpoint's name ends that was trained for longer than its family: a family of its own, since claims compare
+networks of one budget."""
 _ALONE = {("shapes", "resnet14-s2"): "shapes"}
 
 
@@ -55,8 +58,10 @@ def role_of(card: ModelCard) -> str:
 
 
 def family_of(card: ModelCard) -> str:
+    """'shapes', 'cifar10-resnet20', and 'cifar10-resnet20-long' for what was trained for longer."""
     data = str(card.data["name"])
-    return _ALONE.get((data, card.architecture), f"{data}-{card.architecture}")
+    name = _ALONE.get((data, card.architecture), f"{data}-{card.architecture}")
+    return name + LONG if card.name.endswith(LONG) else name
 
 
 @dataclass(slots=True, eq=False)

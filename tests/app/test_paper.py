@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.charts.evidence import ADV, CLEAN, colours, ends_of, rows_of
 from app.charts.findings import panels
+from app.paper.claim import label
 from engine import api
 from engine.experiments import save_finding
 from tests.app.conftest import run
@@ -280,3 +281,12 @@ def test_the_value_axis_holds_every_interval() -> None:
             low, high = ends_of(rows, chart)
             assert low <= min(rows["low"])
             assert max(rows["high"]) <= high or (chart.percent and high == 100)
+
+
+def test_a_family_is_named_for_people() -> None:
+    assert [label(name) for name in ("shapes", "cifar10-resnet20", "cifar10-resnet20-long", "cifar10-wrn-16-4")] == [
+        "shapes (built in)",
+        "CIFAR-10, ResNet-20",
+        "CIFAR-10, ResNet-20, longer training",
+        "cifar10-wrn-16-4".replace("cifar10", "CIFAR-10"),
+    ]

@@ -25,7 +25,7 @@ from engine.experiments import (
     save_finding,
 )
 from engine.experiments.base import Finding, table
-from engine.experiments.family import role_of
+from engine.experiments.family import family_of, role_of
 from engine.sweep import pgd
 from engine.values import DUAL_BN, SINGLE, Branch, InputError, branch_setting
 from tests.support import card_for, write_checkpoint
@@ -116,6 +116,17 @@ def test_what_is_missing_is_named(root: Path) -> None:
 )
 def test_the_role_follows_from_the_recipe(config: dict[str, Any], role: str) -> None:
     assert role_of(replace(card_for("any", DUAL_BN), config=config)) == role
+
+
+def test_what_was_trained_for_longer_is_a_family_of_its_own(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, "toy")
+    card = load_card(write_checkpoint(tmp_path, "toy-long"))
+    assert family_of(card) == "shapes-long"
+    found = api.open_families(CPU, root=tmp_path)
+    assert {name: family.members["dual-bn"].name for name, family in found.items()} == {
+        "shapes": "toy",
+        "shapes-long": "toy-long",
+    }
 
 
 def test_accuracies_come_from_the_card_only_for_the_very_images(root: Path, tmp_path: Path) -> None:
