@@ -83,14 +83,19 @@ def ends(values: Iterable[float]) -> tuple[float, float]:
 
 
 def label_places(
-    points: Sequence[tuple[float, float, str]], x: tuple[float, float], y: tuple[float, float]
+    points: Sequence[tuple[float, float, str]],
+    x: tuple[float, float],
+    y: tuple[float, float],
+    bars: Sequence[tuple[float, float, float]] = (),
 ) -> list[tuple[float, float]]:
     """Where the label of each (clean, robust, text) begins: beside its point, or farther off where something stands.
 
-    x, y: the axes' ends. The first free place of a few rings around the point is taken, the right side first.
+    x, y: the axes' ends; bars (low, robust, high) lie across and are not written on. The first free place of a few
+    rings around the point is taken, the right side first.
     """
     px, py = (x[1] - x[0]) / WIDTH, (y[1] - y[0]) / PLOT
     taken = [(a - 6 * px, b - 6 * py, a + 6 * px, b + 6 * py) for a, b, _ in points]
+    lines = [(low, robust - py, high, robust + py) for low, robust, high in bars]
     places: list[tuple[float, float]] = []
     for at, (clean, robust, text) in enumerate(points):
         wide = 6.5 * len(text) * px
@@ -102,8 +107,9 @@ def label_places(
             if ring or back != 0.5
         ]
         boxes = [(left, middle - LINE / 2 * py, left + wide, middle + LINE / 2 * py) for left, middle in tries]
-        others = taken[:at] + taken[at + 1 :]
-        free = [box for box in boxes if x[0] <= box[0] and box[2] <= x[1] and not any(overlap(box, o) for o in others)]
+        others = [*taken[:at], *taken[at + 1 :], *lines]
+        inside = [box for box in boxes if x[0] <= box[0] and box[2] <= x[1] and y[0] <= box[1] and box[3] <= y[1]]
+        free = [box for box in inside if not any(overlap(box, other) for other in others)]
         chosen = (free or boxes)[0]
         taken.append(chosen)
         places.append((chosen[0], (chosen[1] + chosen[3]) / 2))
@@ -122,14 +128,16 @@ def scatter(frame: pd.DataFrame, anchors: Sequence[Anchor]) -> alt.LayerChart | 
     """Clean against robust accuracy with 95 % intervals, the Pareto front, and published results set apart."""
     published = pd.DataFrame(anchors, columns=["label", "clean", "robust", "attack", "source"])
     x, y = (ends([*frame[key], *published[key]]) for key in ("clean", "robust"))
-    places = label_places(list(zip(frame["clean"], frame["robust"], frame["short"], strict=True)), x, y)
+    points = zip(frame["clean"], frame["robust"], frame["short"], strict=True)
+    bars = zip(frame["clean_low"], frame["robust"], frame["clean_high"], strict=True)
+    places = label_places(list(points), x, y, list(bars))
     frame = frame.assign(label_x=[left for left, _ in places], label_y=[middle for _, middle in places])
     across = alt.X("clean:Q", title="clean accuracy, %", scale=alt.Scale(domain=x, nice=False), axis=WITHIN)
     upward = alt.Y("robust:Q", title="robust accuracy, %", scale=alt.Scale(domain=y, nice=False), axis=WITHIN)
     colour = alt.Color("branch:N", scale=COLOURS, legend=alt.Legend(title="branch", orient="top"))
     base = alt.Chart(frame).encode(x=across, y=upward, color=colour)
     front = alt.Chart(pareto_front(frame)).mark_line(strokeDash=[4, 4], color="#8a98a0")
-    points = base.mark_point(filled=True, size=110, opacity=0.95).encode(
+    marks = base.mark_point(filled=True, size=110, opacity=0.95).encode(
         shape=alt.Shape("branch:N", scale=SHAPES),
         tooltip=[
             alt.Tooltip("checkpoint:N"),
@@ -149,7 +157,7 @@ def scatter(frame: pd.DataFrame, anchors: Sequence[Anchor]) -> alt.LayerChart | 
         base.mark_text(align="left", fontSize=12, opacity=alt.ExprRef(NAMED)).encode(
             x="label_x:Q", y="label_y:Q", text="short:N"
         ),
-        points,
+        marks,
     ]
     if anchors:
         apart = alt.Chart(published).encode(x=across, y=upward)

@@ -81,6 +81,12 @@ def test_labels_never_stand_on_each_other() -> None:
         assert left + wide * len(text) <= 100
 
 
+def test_labels_are_not_written_on_the_bars() -> None:
+    ((left, middle),) = label_places([(50.0, 60.0, "wide")], (0.0, 100.0), (0.0, 100.0), [(30.0, 60.0, 70.0)])
+    assert abs(middle - 60.0) >= 7 / 265 * 100
+    assert 30 < left < 70
+
+
 def test_published_results_stand_apart_and_name_their_source() -> None:
     rows = branch_rows(SHIPPED.values()).query("data == 'cifar10'")
     with_anchors = json.dumps(scatter(rows, ANCHORS).to_dict())
