@@ -108,9 +108,9 @@ def label_places(
         ]
         boxes = [(left, middle - LINE / 2 * py, left + wide, middle + LINE / 2 * py) for left, middle in tries]
         others = [*taken[:at], *taken[at + 1 :], *lines]
-        inside = [box for box in boxes if x[0] <= box[0] and box[2] <= x[1] and y[0] <= box[1] and box[3] <= y[1]]
-        free = [box for box in inside if not any(overlap(box, other) for other in others)]
-        chosen = (free or boxes)[0]
+        free = [box for box in boxes if x[0] <= box[0] and box[2] <= x[1] and not any(overlap(box, o) for o in others)]
+        inside = [box for box in free if y[0] <= box[1] and box[3] <= y[1]]
+        chosen = (inside or free or boxes)[0]
         taken.append(chosen)
         places.append((chosen[0], (chosen[1] + chosen[3]) / 2))
     return places
