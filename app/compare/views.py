@@ -11,7 +11,7 @@ import streamlit as st
 from app.charts.pictures import pixels
 from app.compare.verdicts import Said
 from app.components.duel import DuelPayload, DuelStart, Line, Row
-from app.explore.payload import Sources
+from app.explore.payload import Sources, command
 from app.selection import Selection
 from app.shown import Shown
 from engine import api
@@ -34,7 +34,7 @@ def payload(
         rows.append(_row("robust", f"Robust accuracy ({title})", robust, stops))
     ends = [ENDS[selection.slide] for selection in selections]
     at_zero, at_one = ("/".join(dict.fromkeys(names)) for names in zip(*ends, strict=True))
-    return DuelPayload(stops, rows, at_zero, at_one, _provenance(both, selections), start)
+    return DuelPayload(stops, rows, at_zero, at_one, _provenance(both, selections, found), start)
 
 
 def _at_stops(curve: api.Curve | None) -> dict[float, api.EvalRecord]:
@@ -54,14 +54,15 @@ def _line(records: Sequence[api.EvalRecord]) -> Line:
     return Line([i.value for i in intervals], [i.low for i in intervals], [i.high for i in intervals], intervals[0].n)
 
 
-def _provenance(both: Sequence[Shown], selections: Sequence[Selection]) -> str:
+def _provenance(both: Sequence[Shown], selections: Sequence[Selection], found: Sequence[Sources]) -> str:
     sides = [
         f"{name}: {selection.checkpoint} ({shown.card.weights_sha256[:8]}), {selection.held_label}"
         for name, shown, selection in zip("AB", both, selections, strict=True)
     ]
+    commands = dict.fromkeys(command(shown, one) for shown, one in zip(both, found, strict=True))
     return (
         f"{' · '.join(sides)} · white-box at every stop · seed {api.SEED} · 95 % intervals: Wilson, and Newcombe's for "
-        "the difference, as if the two were judged on different images"
+        f"the difference, as if the two were judged on different images · {' · '.join(commands)}"
     )
 
 

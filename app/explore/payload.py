@@ -90,19 +90,26 @@ def layers(shown: Shown, selection: Selection, track: api.Track | None, stops: l
     return Layers(names, statistics, affine, stored, caption)
 
 
+def command(shown: Shown, found: Sources) -> str:
+    """What makes the curves again; of those that no sweep holds, their first point."""
+    if not found.computed:
+        return sweep_command(shown.card.name, shown.records, shown.tracks)
+    return f"first λ: {evaluate_command(shown.card.name, _first(found))}"
+
+
+def _first(found: Sources) -> api.EvalRecord:
+    return (found.robust or found.clean).records[0]  # type: ignore[union-attr]
+
+
 def provenance(shown: Shown, selection: Selection, found: Sources) -> str:
     """One line: n, how attacked, seed, weights, command."""
-    record = (found.robust or found.clean).records[0]  # type: ignore[union-attr]
+    record = _first(found)
     how = "Computed just now" if found.computed else "Precomputed"
     attack = f"{selection.engine_attack.label}, white-box at every λ" if selection.engine_attack else "no attack"
     images = f"{shown.card.data['name']} {shown.sweep.get('split', 'test')} images"
-    name = shown.card.name
-    command = sweep_command(name, shown.records, shown.tracks)
-    if found.computed:  # no sweep holds it, but each of its points can be made again
-        command = f"first λ: {evaluate_command(name, record)}"
     return (
         f"{how} on {record.n:,} {images} · {attack} · bands: 95 % Wilson · seed {record.seed} · "
-        f"weights {shown.card.weights_sha256[:8]} · {command}"
+        f"weights {shown.card.weights_sha256[:8]} · {command(shown, found)}"
     )
 
 

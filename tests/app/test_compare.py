@@ -38,6 +38,7 @@ def test_both_sides_and_their_difference_are_sent(explorer: Explorer) -> None:
     sent = payload(at)
     assert sent["start"]["lam"] == 0.25
     assert [row["kind"] for row in sent["rows"]] == ["clean", "robust"]
+    assert sent["provenance"].count(f"python -m engine sweep {MAIN} --n ") == 1  # the same for both sides: said once
     assert (sent["at_zero"], sent["at_one"]) == ("clean AP/clean NS", "adversarial AP/adversarial NS")
     robust, stop = sent["rows"][1], sent["stops"].index(0.25)
     a = api.wilson(n_correct(api.LINES["ap@clean"](0.25), PGD10), N)
