@@ -207,6 +207,9 @@ def working(text: str, kind: str = "other", key: Hashable | None = None) -> Gene
         _end(bar, f"This took longer than {limit:g} s, the limit of this server; ask for fewer images or steps.")
     except ClosingError as error:
         _end(bar, str(error))
+    except InputError:  # whoever asked says it in its own way
+        bar.empty()
+        raise
     bar.empty()
 
 

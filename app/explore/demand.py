@@ -30,12 +30,17 @@ class Key:
     stops: tuple[float, ...]
 
 
+def with_curves(shown: Shown, selection: Selection, found: Sources) -> Sources:
+    """Adds the curves that an earlier visitor had computed."""
+    if found.clean is not None and (found.robust is not None or not selection.engine_attack):
+        return found
+    kept = recall(_curve_key(shown, selection), shown.bench, N_CURVE, CURVES)
+    return found if kept is None else replace(found, clean=kept[0], robust=kept[1], computed=True)
+
+
 def complete(shown: Shown, selection: Selection, found: Sources) -> Sources:
-    """Adds what earlier visitors had computed; computes the image strip at once where only that is missing."""
-    if found.clean is None or (found.robust is None and selection.engine_attack):
-        kept = recall(_curve_key(shown, selection), shown.bench, N_CURVE, CURVES)
-        if kept is not None:
-            found = replace(found, clean=kept[0], robust=kept[1], computed=True)
+    """Adds such curves, and computes the image strip at once where only that is missing."""
+    found = with_curves(shown, selection, found)
     if found.strip is None and shown.bench is not None and found.clean is not None:
         try:
             found = replace(found, strip=_strip(shown, shown.bench, selection))

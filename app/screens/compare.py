@@ -74,7 +74,7 @@ def load(selection: Selection, cards: dict[str, api.ModelCard]) -> Shown | None:
 
 def found_for(shown: Shown, selection: Selection, name: str) -> Sources | None:
     """Its curves; where there are none, an offer to compute them."""
-    found = demand.complete(shown, selection, sources(shown, selection))
+    found = demand.with_curves(shown, selection, sources(shown, selection))
     if found.clean is not None and (found.robust is not None or selection.engine_attack is None):
         return found
     st.markdown(f"**{name}** has no curves yet.")

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from app.compare import verdicts
 from app.compare.verdicts import Said, confusion, counts
 from app.components.duel import DuelPayload, DuelStart, settled
+from app.explore import demand
 from engine import api
 from tests.app.conftest import ROOT, Explorer, run
 from tests.app.world import MAIN, N, n_correct
@@ -48,6 +49,13 @@ def test_both_sides_and_their_difference_are_sent(explorer: Explorer) -> None:
     assert robust["delta"]["value"][stop] == pytest.approx(d)
     assert robust["delta"]["low"][stop] == pytest.approx(d - math.hypot(b.value - b.low, a.high - a.value))
     assert robust["delta"]["high"][stop] == pytest.approx(d + math.hypot(b.high - b.value, a.value - a.low))
+
+
+def test_images_that_are_not_shown_are_not_attacked(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PGD-20 has curves and no strip of images; Explore would make it, Compare has no use for it."""
+    monkeypatch.setattr(demand, "_strip", lambda *_: pytest.fail("attacked"))
+    at = compare_page(explorer, a_model=MAIN, b_model=MAIN, a_attack="PGD-20")
+    assert len(payload(at)["rows"]) == 2
 
 
 def test_swapping_exchanges_every_control_and_turns_the_difference_round(explorer: Explorer) -> None:

@@ -123,3 +123,21 @@ def test_work_over_the_limit_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatc
     assert not at.markdown
     assert not at.exception
     assert not jobs.LINE.tickets
+
+
+def test_work_that_cannot_be_done_leaves_no_bar_behind() -> None:
+    def script() -> None:
+        import streamlit as st
+
+        from app.jobs import working
+        from engine.api import InputError
+
+        try:
+            with working("Computing ..."):
+                raise InputError("No images are here.")
+        except InputError as error:
+            st.caption(str(error))
+
+    at = AppTest.from_function(script, default_timeout=30).run()
+    assert [caption.value for caption in at.caption] == ["No images are here."]
+    assert not at.get("progress")
