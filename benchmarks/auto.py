@@ -135,6 +135,10 @@ def run(arguments: argparse.Namespace) -> None:
     for name in PEERS:
         if find_spec(name):
             contenders[name] = lambda make=MAKERS[name]: make(view, threat)
+    unknown = sorted({*arguments.only} - {*contenders})
+    if unknown:
+        raise api.InputError(f"--only takes {', '.join(contenders)}, got {', '.join(unknown)}.")
+    contenders = {name: make for name, make in contenders.items() if name in (arguments.only or contenders)}
     results: list[Result] = []
     with progress("auto") as told:
         done = 0
@@ -154,7 +158,7 @@ def run(arguments: argparse.Namespace) -> None:
     ]  # fmt: skip
     value: dict[str, Any] = {
         "command": f"python -m benchmarks.auto --checkpoint {card.name} --images {n} --batch {arguments.batch} "
-        f"--device {arguments.device}",
+        f"--device {arguments.device}" + "".join(f' --only "{name}"' for name in arguments.only),
         "machine": machine(device),
         "network": f"{card.name} ({card.weights_sha256[:8]}), adversarial branch",
         "images": f"{n} {bench.test.name} {bench.test.split} images in batches of {arguments.batch}",
@@ -169,6 +173,7 @@ def run(arguments: argparse.Namespace) -> None:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = parser_for("auto", "AutoAttack's strength and time, beside libraries.", 100)
     parser.add_argument("--checkpoint", default="shapes-dual-bn")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="a row of the table; repeatable")
     arguments = parser.parse_args(argv)
     if min(arguments.images, arguments.batch, arguments.threads or 1) < 1:
         parser.error("--images, --batch and --threads must be at least 1")
