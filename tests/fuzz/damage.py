@@ -75,29 +75,36 @@ def value(random: Random, depth: int = 3) -> Any:
             return {value(random, 0).__str__(): value(random, depth - 1) for _ in range(random.randrange(4))}
 
 
-def of_bytes(good: bytes) -> tuple[Damage, ...]:
-    """The file with up to four places overwritten, cut out, doubled or cut short; or something else altogether."""
+def of_bytes(good: bytes, packed: Callable[[bytes], bytes] = bytes) -> tuple[Damage, ...]:
+    """The file with up to four places overwritten, cut out, doubled or cut short; or something else altogether.
+
+    packed: makes the file of such bytes, where they are only its content.
+    """
 
     def edited(random: Random) -> bytes:
-        data = bytearray(good)
-        for _ in range(random.randint(1, 4)):
-            at = random.randint(0, len(data)) if random.random() < 0.5 else random.randint(0, min(300, len(data)))
-            new = random.randbytes(random.randint(1, 8)) if random.random() < 0.5 else b"\xff\xff\xff\xff"
-            kind = random.randrange(8)
-            if kind < 3:
-                data[at : at + len(new)] = new
-            elif kind < 5:
-                del data[at : at + len(new) ** 2]
-            elif kind < 7:
-                data[at:at] = data[at : at + 64]
-            else:
-                del data[at:]
-        return bytes(data)
+        return packed(bytes(edit(bytearray(good), random)))
 
     def other(random: Random) -> bytes:
-        return random.choice(DEEP) if random.random() < 0.1 else random.randbytes(random.randrange(64))
+        return packed(random.choice(DEEP) if random.random() < 0.1 else random.randbytes(random.randrange(64)))
 
     return edited, edited, edited, other
+
+
+def edit(data: bytearray, random: Random) -> bytearray:
+    """Damages one to four places of it."""
+    for _ in range(random.randint(1, 4)):
+        at = random.randint(0, len(data)) if random.random() < 0.5 else random.randint(0, min(300, len(data)))
+        new = random.randbytes(random.randint(1, 8)) if random.random() < 0.5 else b"\xff\xff\xff\xff"
+        kind = random.randrange(8)
+        if kind < 3:
+            data[at : at + len(new)] = new
+        elif kind < 5:
+            del data[at : at + len(new) ** 2]
+        elif kind < 7:
+            data[at:at] = data[at : at + 64]
+        else:
+            del data[at:]
+    return data
 
 
 def of_tree(good: Any, packed: Callable[[Any], Any] = lambda tree: tree) -> Damage:
@@ -190,9 +197,10 @@ def claim(name: str, random: Random) -> bytes:
 
 @cache
 def bomb(name: str, n: int = 2_000_000_000) -> bytes:
-    """Two megabytes that unpack to 2 GB of zeros."""
+    """A few megabytes that unpack to 2 GB of zeros."""
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(f"{name}.npy", "w") as member:
+    archive = zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with archive, archive.open(f"{name}.npy", "w") as member:
         np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (n,)})
         for _ in range(n // 4_000_000):
             member.write(bytes(4_000_000))

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 
 from engine.values import InputError
 from tests.fuzz.parsers import PARSERS
@@ -35,12 +35,16 @@ class HungError(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """accepted: cases that the parser took for good; megabytes: how far the process's peak memory rose."""
+    """cases: all of them different; accepted: those that the parser took for good; seconds: of a processor.
+
+    slowest: seconds that one case took by the clock; megabytes: how far the process's peak memory rose.
+    """
 
     parser: str
     cases: int
     accepted: int
     seconds: float
+    slowest: float
     megabytes: float
     crashes: list[str]
 
@@ -49,17 +53,22 @@ def hammer(name: str, cases: int, folder: Path) -> Result:
     """The same cases every time (`SEED`). Anything but a result or an InputError is a crash, which ends nothing."""
     parser = PARSERS[name](folder)
     parser.read(parser.good)
-    counts, crashes = Counter[str](), dict[str, str]()
-    before, began = peak(), time.monotonic()
+    counts, crashes, seen, slowest = Counter[str](), dict[str, str](), {key(parser.good)}, 0.0
+    before, began = peak(), time.process_time()
 
     @seed(SEED)
     @settings(
         max_examples=cases, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )  # fmt: skip
     @given(parser.cases)
     def one(case: Any) -> None:
+        nonlocal slowest
+        if key(case) in seen:
+            reject()
+        seen.add(key(case))
         counts["cases"] += 1
+        start = time.monotonic()
         try:
             with alarm():
                 parser.read(case)
@@ -70,10 +79,16 @@ def hammer(name: str, cases: int, folder: Path) -> Result:
             crashes.setdefault(
                 where(error), f"{type(error).__name__}: {str(error)[:80]} at {where(error)}: {case!r:.200}"
             )
+        slowest = max(slowest, time.monotonic() - start)
 
     one()
-    seconds = time.monotonic() - began
-    return Result(name, counts["cases"], counts["accepted"], seconds, peak() - before, list(crashes.values()))
+    seconds = time.process_time() - began
+    return Result(name, counts["cases"], counts["accepted"], seconds, slowest, peak() - before, list(crashes.values()))
+
+
+def key(case: Any) -> int:
+    """What tells cases apart."""
+    return hash(case if isinstance(case, bytes) else repr(case))
 
 
 def peak() -> float:
