@@ -25,7 +25,8 @@ from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from engine.values import InputError
 from tests.fuzz.parsers import PARSERS
 
-HANG_SECONDS = 10
+HANG_SECONDS, WAITS = 10, 30
+"""Of a processor, so that a busy machine makes no crash; by the clock, as many times longer."""
 SEED = 0
 
 
@@ -107,10 +108,12 @@ def alarm() -> Generator[None]:
     def ring(_: int, __: FrameType | None) -> None:
         raise HungError(f"more than {HANG_SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS)
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, ring)
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS * WAITS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
