@@ -21,13 +21,15 @@ from types import FrameType
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, reject, seed, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from engine.values import InputError
 from tests.fuzz.parsers import PARSERS
 
 HANG_SECONDS, WAITS = 10, 30
 """Of a processor, so that a busy machine makes no crash; by the clock, as many times longer."""
-SEED = 0
+SEED, SEEDS = 0, st.integers(0, 2**64 - 1)
 
 
 class HungError(BaseException):
@@ -62,9 +64,10 @@ def hammer(name: str, cases: int, folder: Path) -> Result:
         max_examples=cases, database=None, deadline=None, phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )  # fmt: skip
-    @given(parser.cases)
-    def one(case: Any) -> None:
+    @given(parser.cases if isinstance(parser.cases, SearchStrategy) else SEEDS)
+    def one(drawn: Any) -> None:
         nonlocal slowest
+        case = drawn if isinstance(parser.cases, SearchStrategy) else parser.cases(drawn)
         if key(case) in seen:
             reject()
         seen.add(key(case))

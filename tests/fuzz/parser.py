@@ -12,9 +12,9 @@ from hypothesis.strategies import SearchStrategy
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """cases: damaged input; good: input that must be accepted, or only the first check would be tested."""
+    """cases: seed -> damaged input, or a strategy of it; good: must be accepted, or only a first check is tested."""
 
-    cases: SearchStrategy[Any]
+    cases: Callable[[int], Any] | SearchStrategy[Any]
     good: Any
     read: Callable[[Any], object]
 

@@ -72,7 +72,7 @@ def of_chunks(good: bytes) -> Damage:
                     del made[at]
                 case 2 | 3 if name == b"IHDR":
                     made[at] = name, _header(body, random)
-                case 2 | 3 | 4 if name == b"IDAT":
+                case 2 | 3 | 4 if name == b"IDAT" and (name, body) in parts:
                     made[at] = name, zlib.compress(bytes(edit(bytearray(zlib.decompress(body)), random)))
                 case _:
                     made[at] = name, bytes(edit(bytearray(body), random))
