@@ -13,14 +13,14 @@ import signal
 import time
 import traceback
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, reject, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -29,7 +29,9 @@ from tests.fuzz.parsers import PARSERS
 
 HANG_SECONDS, WAITS = 10, 30
 """Of a processor, so that a busy machine makes no crash; by the clock, as many times longer."""
-SEED, SEEDS = 0, st.integers(0, 2**64 - 1)
+SEEDS = st.integers(0, 2**64 - 1)
+ROUNDS, A_ROUND = 20, 60
+"""Each from a seed of its own, 0 first, of at least so many cases: repeated ones are made up for in the next."""
 
 
 class HungError(BaseException):
@@ -53,23 +55,17 @@ class Result:
 
 
 def hammer(name: str, cases: int, folder: Path) -> Result:
-    """The same cases every time (`SEED`). Anything but a result or an InputError is a crash, which ends nothing."""
+    """The same cases every time, each once. Anything but a result or an InputError is a crash, which ends nothing."""
     parser = PARSERS[name](folder)
     parser.read(parser.good)
     counts, crashes, seen, slowest = Counter[str](), dict[str, str](), {key(parser.good)}, 0.0
     before, began = peak(), time.process_time()
 
-    @seed(SEED)
-    @settings(
-        max_examples=cases, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-    )  # fmt: skip
-    @given(parser.cases if isinstance(parser.cases, SearchStrategy) else SEEDS)
     def one(drawn: Any) -> None:
         nonlocal slowest
         case = drawn if isinstance(parser.cases, SearchStrategy) else parser.cases(drawn)
-        if key(case) in seen:
-            reject()
+        if key(case) in seen or counts["cases"] == cases:
+            return
         seen.add(key(case))
         counts["cases"] += 1
         start = time.monotonic()
@@ -85,9 +81,21 @@ def hammer(name: str, cases: int, folder: Path) -> Result:
             )
         slowest = max(slowest, time.monotonic() - start)
 
-    one()
+    for number in range(ROUNDS):
+        if counts["cases"] < cases:
+            strategy = parser.cases if isinstance(parser.cases, SearchStrategy) else SEEDS
+            drawing(strategy, number, max(A_ROUND, cases - counts["cases"]))(one)()
     seconds = time.process_time() - began
     return Result(name, counts["cases"], counts["accepted"], seconds, slowest, peak() - before, list(crashes.values()))
+
+
+def drawing(strategy: SearchStrategy[Any], number: int, cases: int) -> Callable[[Callable[[Any], None]], Any]:
+    """Decorator: calls it with so many cases that follow from the seed `number`."""
+    chosen = settings(
+        max_examples=cases, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )  # fmt: skip
+    return lambda test: seed(number)(chosen(given(strategy)(test)))
 
 
 def key(case: Any) -> int:
