@@ -47,7 +47,7 @@ models: ## train and sweep the built-in checkpoints where that is not done yet (
 paper: ## the paper's claims on every family whose images are here (ARGS="--n 500 --unofficial")
 	$(PYTHON) -m engine paper $(ARGS)
 
-fuzz: ## 10,000 damaged inputs for every parser (an hour on two cores; ARGS="--cases 1000")
+fuzz: ## 10,000 damaged inputs for every parser (five minutes on one core; ARGS="--cases 1000 --jobs 1")
 	$(PYTHON) -m benchmarks.fuzz $(ARGS)
 
 load: ## thirty visitors on one real server (on an idle machine; ARGS="--small")

@@ -30,12 +30,16 @@ def binary_files() -> dict[str, bytes]:
     }
 
 
+def pickled(content: object, protocol: int) -> bytes:
+    return pickle.dumps(content, protocol=protocol)
+
+
 def python_files(protocol: int) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for i, name in enumerate(BATCHES, start=1):
         rows = [list(record(0, i, 100, 200))[1:], list(record(0, i, 101, 201))[1:]]
         content = {b"batch_label": b"x", b"labels": [i, i + 1], b"data": np.array(rows, dtype=np.uint8)}
-        files[name] = pickle.dumps(content, protocol=protocol)
+        files[name] = pickled(content, protocol)
     return files
 
 

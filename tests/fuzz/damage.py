@@ -1,7 +1,7 @@
-"""Files as an accident or an adversary would leave them: hypothesis strategies that damage a good one.
+"""Files as an accident or an adversary would leave them: a good one damaged.
 
 Hypothesis draws a seed for each case and the damage follows from it, which is a hundred times faster than drawing every
-part; cases are not shrunk, they are short already.
+part; it sees only the seeds, because it keeps what it drew. Cases are not shrunk, they are short already.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 
 WORDS = ("", "clean", "adv", "pgd", "auto", "stored", "Linf", "single", "dual-bn", "shapes", "../..", "\0", "é" * 300)
 NUMBERS = (
@@ -45,14 +43,14 @@ DEEP = (b"[" * 100_000, b'{"a":' * 100_000, b"a = " + b"[" * 100_000, ".".join("
 Damage = Callable[[Random], Any]
 
 
-def cases(*kinds: Damage) -> SearchStrategy[Any]:
-    """Cases of these kinds, equally often."""
+def cases(*kinds: Damage) -> Callable[[int], Any]:
+    """Seed -> a case of one of these kinds, equally often."""
 
     def make(number: int) -> Any:
         random = Random(number)  # noqa: S311
         return random.choice(kinds)(random)
 
-    return st.integers(0, 2**64 - 1).map(make)
+    return make
 
 
 def value(random: Random, depth: int = 3) -> Any:
@@ -75,29 +73,36 @@ def value(random: Random, depth: int = 3) -> Any:
             return {value(random, 0).__str__(): value(random, depth - 1) for _ in range(random.randrange(4))}
 
 
-def of_bytes(good: bytes) -> tuple[Damage, ...]:
-    """The file with up to four places overwritten, cut out, doubled or cut short; or something else altogether."""
+def of_bytes(good: bytes, packed: Callable[[bytes], bytes] = bytes) -> tuple[Damage, ...]:
+    """The file with up to four places overwritten, cut out, doubled or cut short; or something else altogether.
+
+    packed: makes the file of such bytes, where they are only its content.
+    """
 
     def edited(random: Random) -> bytes:
-        data = bytearray(good)
-        for _ in range(random.randint(1, 4)):
-            at = random.randint(0, len(data)) if random.random() < 0.5 else random.randint(0, min(300, len(data)))
-            new = random.randbytes(random.randint(1, 8)) if random.random() < 0.5 else b"\xff\xff\xff\xff"
-            kind = random.randrange(8)
-            if kind < 3:
-                data[at : at + len(new)] = new
-            elif kind < 5:
-                del data[at : at + len(new) ** 2]
-            elif kind < 7:
-                data[at:at] = data[at : at + 64]
-            else:
-                del data[at:]
-        return bytes(data)
+        return packed(bytes(edit(bytearray(good), random)))
 
     def other(random: Random) -> bytes:
-        return random.choice(DEEP) if random.random() < 0.1 else random.randbytes(random.randrange(64))
+        return packed(random.choice(DEEP) if random.random() < 0.1 else random.randbytes(random.randrange(64)))
 
     return edited, edited, edited, other
+
+
+def edit(data: bytearray, random: Random) -> bytearray:
+    """Damages one to four places of it."""
+    for _ in range(random.randint(1, 4)):
+        at = random.randint(0, len(data)) if random.random() < 0.5 else random.randint(0, min(300, len(data)))
+        new = random.randbytes(random.randint(1, 8)) if random.random() < 0.5 else b"\xff\xff\xff\xff"
+        kind = random.randrange(8)
+        if kind < 3:
+            data[at : at + len(new)] = new
+        elif kind < 5:
+            del data[at : at + len(new) ** 2]
+        elif kind < 7:
+            data[at:at] = data[at : at + 64]
+        else:
+            del data[at:]
+    return data
 
 
 def of_tree(good: Any, packed: Callable[[Any], Any] = lambda tree: tree) -> Damage:
@@ -190,9 +195,10 @@ def claim(name: str, random: Random) -> bytes:
 
 @cache
 def bomb(name: str, n: int = 2_000_000_000) -> bytes:
-    """Two megabytes that unpack to 2 GB of zeros."""
+    """A few megabytes that unpack to 2 GB of zeros."""
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(f"{name}.npy", "w") as member:
+    archive = zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with archive, archive.open(f"{name}.npy", "w") as member:
         np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (n,)})
         for _ in range(n // 4_000_000):
             member.write(bytes(4_000_000))

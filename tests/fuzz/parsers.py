@@ -9,8 +9,9 @@ Usage::
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 from safetensors.torch import save
 
 from app.charts import models
@@ -27,7 +27,6 @@ from app.selection import EPS, HELD, SLIDES, Selection, parse_lam, stale_values
 from engine import api
 from engine.cards import ModelCard
 from engine.checkpoint import load_card, load_checkpoint
-from engine.data import cifar
 from engine.experiments.store import load_finding
 from engine.gaps import load_tracks
 from engine.strip import Strip, load_strips
@@ -36,29 +35,13 @@ from engine.training.config import load_config
 from engine.training.snapshots import load_snapshots
 from engine.training.state import load_state
 from engine.values import DUAL_BN, Branch, NormSetting, Stored, branch_setting, parse_fraction
-from tests.data.cifar_support import binary_files, python_files, write_tar
 from tests.fuzz.damage import as_text, cases, of_arrays, of_bytes, of_json, of_tree, zipped
+from tests.fuzz.images import cifar_archive, cifar_binary, cifar_python, pictures
+from tests.fuzz.parser import Parser, on_file
 from tests.support import card_for, dual_resnet
 
 CPU = torch.device("cpu")
 ATTACK = api.PGD(api.ThreatModel("Linf", 8 / 255), 10, 2 / 255)
-
-
-@dataclass(frozen=True, slots=True)
-class Parser:
-    """cases: damaged input; good: input that must be accepted, or only the first check would be tested."""
-
-    cases: SearchStrategy[Any]
-    good: Any
-    read: Callable[[Any], object]
-
-
-def on_file(path: Path, load: Callable[[Path], object]) -> Callable[[bytes], object]:
-    def read(content: bytes) -> object:
-        path.write_bytes(content)
-        return load(path)
-
-    return read
 
 
 def record(setting: NormSetting) -> dict[str, Any]:
@@ -180,30 +163,14 @@ def snapshots(folder: Path) -> Parser:
 
 def configs(folder: Path) -> Parser:
     text = (api.CHECKPOINTS / "shapes-dual-bn" / "train.toml").read_bytes()
-    return Parser(cases(*of_bytes(text)), text, on_file(folder / "train.toml", load_config))
+    tree = of_tree(tomllib.loads(text.decode()), as_toml)
+    return Parser(cases(tree, tree, *of_bytes(text)), text, on_file(folder / "train.toml", load_config))
 
 
-def cifar_folder(folder: Path, files: dict[str, bytes]) -> Parser:
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    last = sorted(files)[-1]  # the test batch
-
-    def read(content: bytes) -> object:
-        (folder / last).write_bytes(content)
-        cifar.check(folder)
-        return cifar.load(folder, "test", allow_unofficial=True)
-
-    return Parser(cases(*of_bytes(files[last])), files[last], read)
-
-
-def cifar_archive(folder: Path) -> Parser:
-    good = write_tar(folder / "good.tar.gz", binary_files()).read_bytes()
-
-    def load(path: Path) -> object:
-        cifar.check(path)
-        return cifar.load(path, "test", allow_unofficial=True)
-
-    return Parser(cases(*of_bytes(good)), good, on_file(folder / "data.tar.gz", load))
+def as_toml(tree: Any) -> bytes:
+    """Not TOML where a value has no place in it."""
+    rows = tree.items() if isinstance(tree, dict) else [("name", tree)]
+    return "".join(f"{json.dumps(name)} = {json.dumps(value)}\n" for name, value in rows).encode()
 
 
 def fractions(_: Path) -> Parser:
@@ -258,9 +225,10 @@ PARSERS: dict[str, Callable[[Path], Parser]] = {
     "snapshots (npz)": snapshots,
     "training recipe (TOML)": configs,
     "training state": states,
-    "CIFAR-10, binary": lambda folder: cifar_folder(folder, binary_files()),
-    "CIFAR-10, Python": lambda folder: cifar_folder(folder, python_files(2)),
+    "CIFAR-10, binary": cifar_binary,
+    "CIFAR-10, Python": cifar_python,
     "CIFAR-10, archive": cifar_archive,
+    "picture (PNG, JPEG, WebP)": pictures,
     "number in the command line": fractions,
     "link": links,
 }
