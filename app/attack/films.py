@@ -64,8 +64,10 @@ def distinct(sides: Sequence[Side]) -> tuple[Side, ...]:
 def quick_slot(key: Hashable) -> Generator[None]:
     """The torch slot for work of a fraction of a second; says so where another visitor holds it.
 
-    Only then: the browser goes through the whole page for every element, also for one that stays empty.
+    Only then: the browser goes through the whole page for every element, also for one that stays empty. Without one,
+    reading the state is where Streamlit ends a run whose visitor has moved a control meanwhile.
     """
+    st.session_state.get("left")
     note: DeltaGenerator | None = None
 
     def tell(said: str) -> None:
