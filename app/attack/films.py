@@ -19,6 +19,7 @@ import pandas as pd
 import streamlit as st
 import torch
 from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 
 from app.cache import networks_at, quick_results, remember, shared
 from app.charts.pictures import Floats, film_sheet, magnified, pixels, sheet
@@ -61,11 +62,23 @@ def distinct(sides: Sequence[Side]) -> tuple[Side, ...]:
 
 @contextmanager
 def quick_slot(key: Hashable) -> Generator[None]:
-    """The torch slot for work of a fraction of a second; says so where another visitor holds it."""
-    note = st.empty()
-    with slot(note.caption, "film", key):
+    """The torch slot for work of a fraction of a second; says so where another visitor holds it.
+
+    Only then: the browser goes through the whole page for every element, also for one that stays empty. Without one,
+    reading the state is where Streamlit ends a run whose visitor has moved a control meanwhile.
+    """
+    st.session_state.get("left")
+    note: DeltaGenerator | None = None
+
+    def tell(said: str) -> None:
+        nonlocal note
+        note = st.empty() if note is None else note
+        note.caption(said)
+
+    with slot(tell, "film", key):
+        if note is not None:
+            note.empty()
         yield
-    note.empty()
 
 
 def film(shown: Shown, side: Side, attack: Filmed, index: int) -> api.Film:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import cache
+from app import cache, jobs
 from app.attack import films
 from app.charts.attacks import surface_figure
 from app.charts.pictures import film_sheet
@@ -203,3 +203,28 @@ def test_no_images_no_attack(explorer: Explorer, monkeypatch: pytest.MonkeyPatch
     at = attack_page(explorer)
     assert "is not here" in at.info[0].value
     cache.shown.clear()
+
+
+def moves_a_control_meanwhile(worked: list[str]) -> None:
+    """A page whose first run has been overtaken when it comes to its work."""
+    import streamlit as st
+    from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
+
+    from app.attack.films import quick_slot
+
+    first = "run" not in st.session_state
+    st.session_state["run"] = True
+    context = get_script_run_ctx()
+    if first and context is not None and context.script_requests is not None:
+        context.script_requests.request_rerun(RerunData())
+    with quick_slot("the film of this run"):
+        worked.append("first" if first else "second")
+
+
+def test_a_run_that_was_overtaken_begins_no_work_and_a_free_slot_draws_nothing() -> None:
+    worked: list[str] = []
+    at = AppTest.from_function(moves_a_control_meanwhile, args=(worked,)).run()
+    assert not at.exception
+    assert worked == ["second"]
+    assert not at.main.children
+    assert not jobs.LINE.tickets

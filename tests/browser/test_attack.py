@@ -61,6 +61,37 @@ def test_controls_stand_in_the_url_and_change_the_film(page: Page) -> None:
     assert page.locator(".film .tile").first.evaluate("node => getComputedStyle(node).backgroundImage") != before
 
 
+SHOWN = """film => [
+  film.innerText,
+  ...[...film.querySelectorAll('.tile')].map(tile => getComputedStyle(tile).backgroundImage),
+  ...[...film.querySelectorAll('.bar')].map(bar => getComputedStyle(bar).backgroundSize),
+  ...[...film.querySelectorAll('.chart path')].map(path => path.getAttribute('d')),
+]"""
+
+
+def test_a_film_that_was_moved_to_is_the_film_of_its_link(page: Page) -> None:
+    visit(page)
+    film = page.locator(".film")
+    truth = film.locator(".truth .name").first
+    before = truth.inner_text()
+    image = page.get_by_role("spinbutton", name="Image")
+    image.fill("1")
+    image.press("Enter")
+    expect(truth).not_to_have_text(before, timeout=30_000)
+    wait_idle(page)
+    film.locator(".pane").first.evaluate("pane => { pane.mark = 'kept'; }")
+    page.get_by_test_id("stSlider").first.locator("input").focus()
+    page.keyboard.press("ArrowRight")
+    expect(film.locator("h3").first).to_have_text("λ = 0.05", timeout=30_000)
+    wait_idle(page)
+    assert film.locator(".pane").first.evaluate("pane => pane.mark") == "kept"
+    moved = film.evaluate(SHOWN)
+    page.reload()
+    page.locator(RANGE).wait_for(timeout=60_000)
+    wait_idle(page)
+    assert film.evaluate(SHOWN) == moved
+
+
 def test_model_and_attack_are_chosen_on_the_page(page: Page) -> None:
     visit(page)
     page.get_by_role("radio", name="FGSM").or_(page.get_by_role("button", name="FGSM")).first.click()

@@ -1,5 +1,6 @@
 // Part 2 of 2 (after blend/parts.js): frames of one attack at two settings. A change of frame moves the sheet behind each
-// tile, widths of bars and the charts' markers; nothing is created.
+// tile, widths of bars and the charts' markers; nothing is created. Another film of the same classes changes texts and
+// sheets, and draws the charts anew.
 
 const FRAME = 50; // milliseconds: 20 frames a second
 const EDGE = 1; // as in the sheet: pixels repeated around a tile
@@ -17,7 +18,12 @@ class Film {
     };
     this.range.onchange = () => this.speak();
     this.part("play").onclick = () => (this.timer ? this.halt() : this.play());
-    this.resize = new ResizeObserver(() => this.data && this.drawCharts());
+    this.charts = [];
+    // Called before the first paint too. Asking for the width anywhere else makes the browser lay the page out twice.
+    this.resize = new ResizeObserver(() => {
+      this.width = this.part("charts").clientWidth;
+      this.drawCharts();
+    });
     this.resize.observe(this.part("charts"));
   }
 
@@ -30,17 +36,22 @@ class Film {
     const cell = data.side + 2 * EDGE;
     this.place = (at, n) => `${(100 * (at * cell + EDGE)) / (n * cell - data.side)}%`;
     this.root.style.setProperty("--size", [data.frames.length, ROWS.length].map((n) => `${(100 * n * cell) / data.side}%`).join(" "));
-    this.panes = data.panes.map((pane) => this.pane(pane));
-    this.part("panes").replaceChildren(...this.panes.map((pane) => pane.box));
-    this.drawCharts();
+    const shape = JSON.stringify([data.panes.length, data.classes, data.label, data.magnify]);
+    if (shape !== this.shape) {
+      this.shape = shape;
+      this.panes = data.panes.map(() => this.pane());
+      this.part("panes").replaceChildren(...this.panes.map((pane) => pane.box));
+    }
+    this.panes.forEach((held, at) => this.dress(held, data.panes[at]));
+    if (this.width) this.drawCharts();
     this.show(this.last);
     this.playLabel();
   }
 
-  pane(pane) {
+  /** An empty pane for `dress`. */
+  pane() {
     const box = make("section", "pane");
-    box.style.setProperty("--sheet", `url("${pane.sheet}")`);
-    const [verdict, tiles, classes] = [make("p", "verdict"), make("div", "tiles"), make("div", "classes")];
+    const [heading, verdict, tiles, classes] = [make("h3"), make("p", "verdict"), make("div", "tiles"), make("div", "classes")];
     const pictures = ROWS.map(([kind, title]) => {
       const figure = make("span");
       const tile = make("span", "tile");
@@ -56,8 +67,17 @@ class Film {
       classes.append(row);
       return { bar, share };
     });
-    box.append(make("h3", "", pane.name), verdict, tiles, classes);
-    return { box, verdict, pictures, bars, pane };
+    box.append(heading, verdict, tiles, classes);
+    return { box, heading, verdict, pictures, bars };
+  }
+
+  /** A sheet is a text of 170 kB: written to a tile once, not through a variable, which is put in at every frame. */
+  dress(held, pane) {
+    write(held.heading, pane.name);
+    if (held.pane?.sheet !== pane.sheet) {
+      for (const tile of held.pictures) tile.style.backgroundImage = `url("${pane.sheet}")`;
+    }
+    held.pane = pane;
   }
 
   show(frame) {
@@ -100,8 +120,8 @@ class Film {
     box.style.margin = 0;
     const svg = draw("svg", { class: "chart", role: "img", "aria-label": `${title}, by frame` });
     box.append(make("span", "note", title), svg);
-    const columns = this.part("charts").clientWidth > 680 ? 2 : 1;
-    const [width, height] = [Math.max(200, (this.part("charts").clientWidth - 36 * (columns - 1)) / columns), 150];
+    const columns = this.width > 680 ? 2 : 1;
+    const [width, height] = [Math.max(200, (this.width - 36 * (columns - 1)) / columns), 150];
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const values = this.data.panes.flatMap((pane) => pane[key]).filter(isNumber);
     const [low, high] = [Math.min(0, ...values), Math.max(0.1, ...values)];
