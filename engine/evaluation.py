@@ -134,7 +134,7 @@ class Bench:
     def _calibration_batches(self, setting: NormSetting, wanted: Reestimated, beat: Beat | None) -> Iterator[Tensor]:
         """Batches (<= 128, 3, h, w) of the source that `wanted` names."""
         if self.calibration is None:
-            raise InputError("Re-estimating NS needs calibration images, and this data set has none here; use stored NS.")
+            raise InputError("Re-estimating NS needs calibration images, and none are here; use stored NS.")
         if wanted.n > len(self.calibration):
             raise InputError(f"Only {len(self.calibration)} calibration images are here, {wanted.n} were asked for.")
         generator = torch.Generator().manual_seed(wanted.seed % 2**63)
