@@ -62,14 +62,14 @@ def model_control(
     """Which trained network."""
     first = names.index(preferred) if preferred in names else 0
     return hideable(row).selectbox(
-        label, names, first, key=f"{prefix}model", width=225, bind="query-params", help=word("Design")
+        label, names, first, key=f"{prefix}model", width=248 if prefix else 272, bind="query-params", help=word("Design")
     )  # fmt: skip
 
 
 def eps_control(row: DeltaGenerator, prefix: str = "", label: str = "eps", disabled: bool = False) -> int:
     """eps as level/255."""
     level = hideable(row).selectbox(
-        label, list(EPS), list(EPS).index(DEFAULTS["eps"]), key=f"{prefix}eps", width=110 if label == "eps" else 200,
+        label, list(EPS), list(EPS).index(DEFAULTS["eps"]), key=f"{prefix}eps", width=92 if label == "eps" else 200,
         disabled=disabled, bind="query-params", help=word("eps"),
     )  # fmt: skip
     return EPS[level]

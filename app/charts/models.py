@@ -54,7 +54,7 @@ def branch_rows(cards: Iterable[api.ModelCard]) -> pd.DataFrame:
             rows.append(row | {
                 "design": card.norm_design.label, "learned_from": card.learned_from,
                 "eps": api.eps_label(card.config["eps"]), "attack": attack.label if attack else "", "n": of[True].n,
-                "data": card.data["name"], "network": card.architecture,
+                "data": card.data["name"], "family": api.family_of(card), "network": card.architecture,
                 "images_seen": card.images_seen if known else None,
                 "minutes": card.wall_seconds / 60 if known else None,
             })  # fmt: skip
@@ -136,7 +136,8 @@ def scatter(frame: pd.DataFrame, anchors: Sequence[Anchor]) -> alt.LayerChart | 
     upward = alt.Y("robust:Q", title="robust accuracy, %", scale=alt.Scale(domain=y, nice=False), axis=WITHIN)
     colour = alt.Color("branch:N", scale=COLOURS, legend=alt.Legend(title="branch", orient="top"))
     base = alt.Chart(frame).encode(x=across, y=upward, color=colour)
-    front = alt.Chart(pareto_front(frame)).mark_line(strokeDash=[4, 4], color="#8a98a0")
+    fronts = pd.concat([pareto_front(equals) for _, equals in frame.groupby("family")])
+    front = alt.Chart(fronts).mark_line(strokeDash=[4, 4], color="#8a98a0").encode(detail="family:N")
     marks = base.mark_point(filled=True, size=110, opacity=0.95).encode(
         shape=alt.Shape("branch:N", scale=SHAPES),
         tooltip=[

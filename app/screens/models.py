@@ -22,7 +22,7 @@ NAMES = {"shapes": "shapes (built in)", "cifar10": "CIFAR-10"}
 FIRST = "dual-bn"
 """How the name ends of the checkpoint that is shown first."""
 COLUMNS: dict[str, Any] = {
-    "checkpoint": st.column_config.TextColumn(pinned=True, width=195),
+    "checkpoint": st.column_config.TextColumn(pinned=True, width=235),
     "branch": st.column_config.TextColumn(width=95),
     "clean": st.column_config.NumberColumn("clean", format="%.1f %%", width=75),
     "clean_interval": st.column_config.TextColumn("95 % interval", width=105),
@@ -61,8 +61,8 @@ def overview(cards: list[api.ModelCard]) -> list[api.ModelCard]:
         alt="Clean against robust accuracy of every branch, with 95 % intervals; the table below holds the figures",
     )
     note = (
-        "Point at a mark for its figures. Dashed: the branches that no other beats in both. Bars: 95 % Wilson "
-        "intervals."
+        "Point at a mark for its figures. Dashed: the branches that no other of one budget beats in both. Bars: 95 % "
+        "Wilson intervals."
     )
     if published:
         note += (

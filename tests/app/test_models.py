@@ -67,6 +67,18 @@ def test_nothing_on_the_front_is_beaten_and_everything_off_it_is() -> None:
         assert (index in front) != beaten
 
 
+def test_a_front_holds_networks_of_one_budget() -> None:
+    """What was trained for longer beats all others, and hides none of their front."""
+    rows = branch_rows(card for name, card in SHIPPED.items() if name.startswith("cifar10-resnet20"))
+    assert set(rows["family"]) == {"cifar10-resnet20", "cifar10-resnet20-long"}
+    layer = scatter(rows, ()).to_dict()
+    front = next(part for part in layer["layer"] if part["mark"].get("strokeDash"))
+    drawn = pd.DataFrame(layer["datasets"][front["data"]["name"]])
+    assert front["encoding"]["detail"]["field"] == "family"
+    alone = pareto_front(rows[rows["family"] == "cifar10-resnet20"])
+    assert set(alone["checkpoint"]) < set(drawn["checkpoint"])
+
+
 def test_labels_never_stand_on_each_other() -> None:
     names = ["dual-bn", "dual-ap", "single", "dual-ns", "madry"]
     points = list(zip([97.0, 97.1, 97.2, 97.05, 50.0], [60.0, 59.9, 60.1, 59.0, 60.0], names, strict=True))
