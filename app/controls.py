@@ -62,7 +62,8 @@ def model_control(
     """Which trained network."""
     first = names.index(preferred) if preferred in names else 0
     return hideable(row).selectbox(
-        label, names, first, key=f"{prefix}model", width=248 if prefix else 272, bind="query-params", help=word("Design")
+        label, names, first, key=f"{prefix}model", width=248 if prefix else 272, bind="query-params",
+        help=word("Design"),
     )  # fmt: skip
 
 
