@@ -90,7 +90,7 @@ def test_auto_adds_one_record_and_leaves_the_rest(
     assert replace(card, auto=(), auto_images={}) == before
     assert "AutoAttack" in block([card, before])
     assert "AutoAttack" not in block([before])
-    assert {line.count("|") for line in block([card, before]).splitlines() if "|" in line} == {11}
+    assert {line.count("|") for line in block([card, before]).splitlines() if "|" in line} == {12}
 
 
 def test_auto_goes_on_after_a_kill_to_the_same_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,11 +38,11 @@ def test_choices_stand_in_the_address_and_come_from_it(page: Page) -> None:
     visit(page, "/paper?verdict=undecided")
     page.get_by_role("radio", name="all").click()
     page.wait_for_url(lambda url: "verdict" not in url)
-    page.get_by_role("radio", name="CIFAR-10, ResNet-20").click()
+    page.get_by_role("radio", name="CIFAR-10, ResNet-20", exact=True).click()
     page.wait_for_url("**family=cifar10-resnet20*")
     page.reload()
     wait_idle(page)
-    expect(page.get_by_role("radio", name="CIFAR-10, ResNet-20")).to_be_checked()
+    expect(page.get_by_role("radio", name="CIFAR-10, ResNet-20", exact=True)).to_be_checked()
 
 
 def test_a_table_is_drawn_once_it_is_opened_and_can_be_taken_away(page: Page) -> None:

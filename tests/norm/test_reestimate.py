@@ -150,7 +150,7 @@ def test_what_the_sources_are() -> None:
     ("calibration", "sentence"),
     [
         pytest.param(299, "Only 299 calibration images are here, 300 were asked for", id="too-many"),
-        pytest.param(None, "needs calibration images, and this data set has none", id="none"),
+        pytest.param(None, "needs calibration images, and none are here; use stored NS", id="none"),
     ],
 )
 def test_calibration_images_that_are_not_there_are_refused(calibration: int | None, sentence: str) -> None:
