@@ -75,7 +75,7 @@ def test_a_front_holds_networks_of_one_budget() -> None:
     front = next(part for part in layer["layer"] if part["mark"].get("strokeDash"))
     drawn = pd.DataFrame(layer["datasets"][front["data"]["name"]])
     assert front["encoding"]["detail"]["field"] == "family"
-    alone = pareto_front(rows[rows["family"] == "cifar10-resnet20"])
+    alone = pareto_front(rows.query("family == 'cifar10-resnet20'"))
     assert set(alone["checkpoint"]) < set(drawn["checkpoint"])
 
 
