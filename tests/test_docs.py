@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 from importlib.metadata import metadata
@@ -16,9 +17,16 @@ RUNS = [path for path in PAGES if "```python" in path.read_text()]
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
 def test_examples_run_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
+    """Each page checks something itself, by an `assert`, and all names that it gives are there at the end."""
     code = "\n".join(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL))
+    tree = ast.parse(code)
+    assert any(isinstance(node, ast.Assert) for node in ast.walk(tree))
     (tmp_path / "example.py").write_text(code)
-    runpy.run_path(str(tmp_path / "example.py"), run_name="example")
+    left = runpy.run_path(str(tmp_path / "example.py"), run_name="example")
+    targets = [target for statement in tree.body if isinstance(statement, ast.Assign) for target in statement.targets]
+    given = {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+    assert given
+    assert given <= left.keys()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
