@@ -100,6 +100,8 @@ def main() -> int:
     parser.add_argument("--warm", type=float, default=0.3, help="share of them that is warm-up")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
+    if chosen.changes < 1 or not 0 <= chosen.warm <= 1:
+        parser.error("--changes must be at least 1, and --warm a share from 0 to 1")
     port, began = free_port(), time.monotonic()
     print(
         f"{chosen.changes} changes, seed {chosen.seed}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"

@@ -62,6 +62,8 @@ def main() -> int:
     arguments.add_argument("--only", choices=PARSERS, action="append", help="these parsers; repeatable")
     arguments.add_argument("--jobs", type=int, default=os.cpu_count(), help="parsers side by side (all cores)")
     chosen = arguments.parse_args()
+    if min(chosen.cases, chosen.jobs) < 1:
+        arguments.error("--cases and --jobs must be at least 1")
     if chosen.one:
         child(chosen.one, chosen.cases)
         return 0

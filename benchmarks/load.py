@@ -185,6 +185,8 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="4 sessions, 1 in Chromium: whether it works at all")
     chosen = parser.parse_args()
     sessions, browsers = (4, 1) if chosen.small else (chosen.sessions, chosen.browsers)
+    if not 1 <= browsers < sessions:
+        parser.error("--browsers must be at least 1, one of them drags, and fewer than --sessions")
     print(
         f"{sessions} sessions ({browsers} in Chromium), {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
     )
