@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from engine import api
@@ -116,6 +117,17 @@ def label_places(
     return places
 
 
+def stairs(fronts: pd.DataFrame) -> list[tuple[float, float, float]]:
+    """The fronts' lines as short bars (low, robust, high) that labels can keep off."""
+    found: list[tuple[float, float, float]] = []
+    for _, front in fronts.groupby("family"):
+        ends_x, ends_y = front["clean"].to_numpy(), front["robust"].to_numpy()
+        at = np.linspace(0, len(front) - 1, 60 * max(1, len(front) - 1))
+        x, y = np.interp(at, range(len(front)), ends_x), np.interp(at, range(len(front)), ends_y)
+        found += zip(x[:-1].tolist(), y[:-1].tolist(), x[1:].tolist(), strict=True)
+    return found
+
+
 Box = tuple[float, float, float, float]
 
 
@@ -130,13 +142,13 @@ def scatter(frame: pd.DataFrame, anchors: Sequence[Anchor]) -> alt.LayerChart | 
     x, y = (ends([*frame[key], *published[key]]) for key in ("clean", "robust"))
     points = zip(frame["clean"], frame["robust"], frame["short"], strict=True)
     bars = zip(frame["clean_low"], frame["robust"], frame["clean_high"], strict=True)
-    places = label_places(list(points), x, y, list(bars))
+    fronts = pd.concat([pareto_front(equals) for _, equals in frame.groupby("family")])
+    places = label_places(list(points), x, y, [*bars, *stairs(fronts)])
     frame = frame.assign(label_x=[left for left, _ in places], label_y=[middle for _, middle in places])
     across = alt.X("clean:Q", title="clean accuracy, %", scale=alt.Scale(domain=x, nice=False), axis=WITHIN)
     upward = alt.Y("robust:Q", title="robust accuracy, %", scale=alt.Scale(domain=y, nice=False), axis=WITHIN)
     colour = alt.Color("branch:N", scale=COLOURS, legend=alt.Legend(title="branch", orient="top"))
     base = alt.Chart(frame).encode(x=across, y=upward, color=colour)
-    fronts = pd.concat([pareto_front(equals) for _, equals in frame.groupby("family")])
     front = alt.Chart(fronts).mark_line(strokeDash=[4, 4], color="#8a98a0").encode(detail="family:N")
     marks = base.mark_point(filled=True, size=110, opacity=0.95).encode(
         shape=alt.Shape("branch:N", scale=SHAPES),

@@ -104,7 +104,7 @@ def row(found: Findings, finding: api.Finding, families: list[str]) -> None:
 def overview(found: Findings, families: list[str]) -> None:
     """All claims of a family."""
     summary(found, families)
-    controls = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
+    controls = st.container()  # not in one row: there a phone would cut off the last family
     family = choose(controls, "Networks trained on", "family", families, label)
     verdict = choose(controls, "Show", "verdict", [ALL, *VERDICTS])
     own = [one for (of, _), one in found.by_key.items() if of == family]

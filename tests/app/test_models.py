@@ -99,6 +99,22 @@ def test_labels_are_not_written_on_the_bars() -> None:
     assert 30 < left < 70
 
 
+def test_labels_are_not_written_on_the_front() -> None:
+    """Every piece of the drawn line against every label's box, in pixels."""
+    rows = branch_rows(card for name, card in SHIPPED.items() if name.startswith("shapes"))
+    layer = scatter(rows, ()).to_dict()
+    front, text = (next(p for p in layer["layer"] if key in p["mark"]) for key in ("strokeDash", "fontSize"))
+    line = pd.DataFrame(layer["datasets"][front["data"]["name"]]).sort_values("clean")
+    wide, high = (front["encoding"][axis]["scale"]["domain"] for axis in ("x", "y"))
+    px, py = (wide[1] - wide[0]) / 1000, (high[1] - high[0]) / 265
+    x = np.linspace(line["clean"].min(), line["clean"].max(), 20_000)
+    y = np.interp(x, line["clean"], line["robust"])
+    for label in layer["datasets"][text["data"]["name"]]:
+        left, middle = label["label_x"], label["label_y"]
+        across = (left + px < x) & (x < left + (6.5 * len(label["short"]) - 1) * px)
+        assert not (across & (abs(y - middle) < 6 * py)).any(), label["short"]
+
+
 def test_published_results_stand_apart_and_name_their_source() -> None:
     rows = branch_rows(SHIPPED.values()).query("data == 'cifar10'")
     with_anchors = json.dumps(scatter(rows, ANCHORS).to_dict())
