@@ -6,8 +6,8 @@ Usage::
     for rows in waves(board, attempts(n_restarts=2, targets=9), start, reference):
         board.record(rows.index, x, fooled, loss)       # images of `rows` that are fooled leave the later waves
 
-A wave holds as many attempts as fill a chunk: with 7 images still robust, the 9 target classes of APGD-T are one batch
-of 63 instead of 9 batches of 7.
+A wave holds as many attempts as fill a chunk: with 8 images still robust, the 9 target classes of APGD-T are a batch of
+64 and one of 8 instead of 9 batches of 8.
 """
 
 from __future__ import annotations
@@ -111,6 +111,11 @@ def attempts(n_restarts: int, targets: int) -> list[Attempt]:
     return [Attempt(restart, rank) for restart in range(n_restarts) for rank in ranks]
 
 
+def side_by_side_count(rows: int, device: torch.device) -> int:
+    """How many attempts at `rows` images fill a chunk; the last may overflow it, as small batches cost more a row."""
+    return math.ceil((CPU_ROWS if device.type == "cpu" else GPU_ROWS) / rows)
+
+
 def other_classes(logits_fn: LogitsFn, images: Tensor, labels: Tensor, targets: int) -> Tensor:
     """The `targets` most likely other classes of each image (n, targets), or all of them where there are fewer."""
     with torch.no_grad():
@@ -131,12 +136,11 @@ def waves(
     side_by_side: bool = True,
 ) -> Iterator[Rows]:
     """Rows of the images that are still attacked, as many attempts at once as fill a chunk (or one at a time)."""
-    chunk = CPU_ROWS if labels.device.type == "cpu" else GPU_ROWS
     while waiting:
         where = board.going.nonzero()[:, 0]
         if not len(where):
             return
-        count = max(1, chunk // len(where)) if side_by_side else 1
+        count = side_by_side_count(len(where), labels.device) if side_by_side else 1
         wave, waiting = tuple(waiting[:count]), waiting[count:]
         starts, references = ([make(attempt)[where] for attempt in wave] for make in (start, reference))
         index = where.repeat(len(wave))

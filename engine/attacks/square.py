@@ -25,7 +25,17 @@ from engine.attacks.base import (
     threat_label,
 )
 from engine.attacks.losses import margin
-from engine.attacks.runs import Attempt, AttemptingAttack, Board, Rows, RowStep, attempts, keep, waves
+from engine.attacks.runs import (
+    Attempt,
+    AttemptingAttack,
+    Board,
+    Rows,
+    RowStep,
+    attempts,
+    keep,
+    side_by_side_count,
+    waves,
+)
 from engine.attacks.squares import Place, place, started, with_square
 from engine.values import InputError, ThreatModel
 
@@ -55,7 +65,7 @@ class Square(AttemptingAttack):
     """Keeps a square-shaped change of the image wherever it raises the margin, `queries` times a restart.
 
     first_share: share of the pixels that the first squares cover, in (0, 1]; stop: see `base.Stop`. Restarts never run
-    side by side; a step of the trace has the best point so far, not the one that was tried.
+    side by side, queries do; a step of the trace has the best point so far, not the one that was tried.
     """
 
     threat: ThreatModel
@@ -83,7 +93,6 @@ class Square(AttemptingAttack):
     def _run(
         self, logits_fn: LogitsFn, board: Board, labels: Tensor, generator: torch.Generator, side_by_side: bool
     ) -> Iterator[RowStep]:
-        del side_by_side
         images = board.original
         check_images(images, labels)
         if not len(images):
@@ -97,21 +106,28 @@ class Square(AttemptingAttack):
 
         waiting = attempts(self.n_restarts, 0)
         for rows in waves(board, labels, waiting, start, reference, side_by_side=False):
-            yield from self._search(logits_fn, board, rows, generator)
+            yield from self._search(logits_fn, board, rows, generator, side_by_side)
 
-    def _search(self, logits_fn: LogitsFn, board: Board, rows: Rows, generator: torch.Generator) -> Iterator[RowStep]:
+    def _search(
+        self, logits_fn: LogitsFn, board: Board, rows: Rows, generator: torch.Generator, side_by_side: bool
+    ) -> Iterator[RowStep]:
         logits, loss = _asked(logits_fn, rows.start, rows.labels)
         state = _Search(rows.index, board.original[rows.index], rows.labels, rows.start, logits, loss)
-        for query in range(self.queries + 1):
-            if query:
-                covered = square_share(self.first_share, query, self.queries)
-                drawn = place(self.threat, board.original, covered, generator)
-                state = _tried(self.threat, logits_fn, state, drawn.of(state.index))
-            board.record(state.index, state.x, state.logits.argmax(1) != state.labels, state.loss)
-            yield RowStep(rows.attempts, query, state.index, state.x, state.logits, state.loss)
+        query, states = 0, iter([state])
+        while True:
+            for state in states:
+                board.record(state.index, state.x, state.logits.argmax(1) != state.labels, state.loss)
+                yield RowStep(rows.attempts, query, state.index, state.x, state.logits, state.loss)
+                query += 1
             state = keep(state, board.going[state.index])
-            if not len(state.index):
+            if query > self.queries or not len(state.index):
                 return
+            count = side_by_side_count(len(state.index), state.x.device) if side_by_side else 1
+            places = [self._place(board, q, generator) for q in range(query, min(query + count, self.queries + 1))]
+            states = _tried(self.threat, logits_fn, board, state, [drawn.of(state.index) for drawn in places])
+
+    def _place(self, board: Board, query: int, generator: torch.Generator) -> Place:
+        return place(self.threat, board.original, square_share(self.first_share, query, self.queries), generator)
 
 
 def _asked(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,14 +137,42 @@ def _asked(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     return logits, margin(logits, labels, labels)
 
 
-def _tried(threat: ThreatModel, logits_fn: LogitsFn, state: _Search, where: Place) -> _Search:
-    """The state after one query: the new point where it has the larger margin."""
-    x = with_square(threat, state.image, state.x, where)
-    logits, loss = _asked(logits_fn, x, state.labels)
-    better = loss > state.loss
-    return replace(
-        state,
-        x=torch.where(better.view(-1, 1, 1, 1), x, state.x),
-        logits=torch.where(better[:, None], logits, state.logits),
-        loss=torch.where(better, loss, state.loss),
-    )
+def _tried(
+    threat: ThreatModel, logits_fn: LogitsFn, board: Board, state: _Search, places: list[Place]
+) -> Iterator[_Search]:
+    """The state after each of some queries: a row goes where its margin is larger.
+
+    All queries are made at once, from where the rows are: few of them move a row, and one that moves makes the rest of
+    its queries anew. What comes out is what one query after the other gives, in larger batches.
+    """
+    tried = _with_squares(threat, logits_fn, state, places)
+    for number in range(len(places)):
+        x, logits, loss = (part[number] for part in tried)
+        better = (loss > state.loss) & board.going[state.index]
+        state = replace(
+            state,
+            x=torch.where(better.view(-1, 1, 1, 1), x, state.x),
+            logits=torch.where(better[:, None], logits, state.logits),
+            loss=torch.where(better, loss, state.loss),
+        )
+        yield state
+        left = places[number + 1 :]
+        if left and bool(better.any()):
+            anew = _with_squares(threat, logits_fn, keep(state, better), [drawn.of(better) for drawn in left])
+            for old, new in zip(tried, anew, strict=True):
+                old[number + 1 :, better] = new
+
+
+def _with_squares(
+    threat: ThreatModel, logits_fn: LogitsFn, state: _Search, places: list[Place]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The m points with each of k squares (k, m, c, h, w), their logits (k, m, classes) and losses (k, m).
+
+    A square that changes nothing is not asked for: its loss is -inf, which is no gain.
+    """
+    x = torch.stack([with_square(threat, state.image, state.x, where) for where in places])
+    logits, loss = state.logits.repeat(len(places), 1, 1), torch.full(x.shape[:2], -torch.inf, device=x.device)
+    new = (x != state.x).flatten(2).any(2)
+    if bool(new.any()):
+        logits[new], loss[new] = _asked(logits_fn, x[new], state.labels.repeat(len(places), 1)[new])
+    return x, logits, loss

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks import PGD, Square
+from engine.attacks.base import Stop
 from engine.attacks.losses import OBJECTIVES
 from engine.attacks.square import square_share
 from engine.attacks.squares import bump, place, started, with_square
@@ -95,21 +96,17 @@ def test_a_linear_network_is_driven_to_its_optimum(threat: ThreatModel) -> None:
 
 
 @every_norm
-def test_it_asks_for_logits_only_and_once_a_query(threat: ThreatModel) -> None:
+def test_it_asks_for_logits_only(threat: ThreatModel) -> None:
     """Also where gradients are useless: a network that rounds its logits is fooled by Square and not by PGD."""
     model, images = Linear(), grey(20)
     labels = model(images).argmax(1)
-    asked = 0
 
     def rounded(x: Tensor) -> Tensor:
-        nonlocal asked
-        asked += 1
         assert not torch.is_grad_enabled() or x.requires_grad, "a gradient that nobody needs is computed"
         return (model(x) * 8).round() / 8
 
     wide = ThreatModel(threat.norm, 5 * threat.eps)
     square = Square(wide, 40)(rounded, images, labels, generator=generator())
-    assert asked == 41
     pgd = PGD(wide, 10, wide.eps / 4, random_start=False)(rounded, images, labels, generator=generator())
     assert torch.equal(pgd, images)
     assert int(robust(model, square, labels).sum()) < 15
@@ -135,6 +132,43 @@ def test_the_loss_never_falls_and_stopping_changes_no_verdict(threat: ThreatMode
     assert torch.equal(*left)
     assert torch.equal(left[0], ~steps[-1].fooled)
     assert 0 < int(left[0].sum()) < 30
+
+
+@pytest.mark.parametrize("stop", ["never", "success"])
+@every_norm
+def test_queries_side_by_side_find_what_one_after_the_other_finds(threat: ThreatModel, stop: Stop) -> None:
+    """The trace makes one query at a time; the call makes as many at once as fill a batch, and needs fewer batches."""
+    model, images = Linear(5), grey(6)
+    labels = model(images).argmax(1)
+    sizes_asked: list[int] = []
+
+    def counted(x: Tensor) -> Tensor:
+        sizes_asked.append(len(x))
+        return model(x)
+
+    attack = Square(ThreatModel(threat.norm, 2 * threat.eps), 200, stop=stop)
+    *_, last = attack.trace(counted, images, labels, generator=generator(1))
+    one_by_one, sizes_asked = sizes_asked, []
+    found = attack(counted, images, labels, generator=generator(1))
+    torch.testing.assert_close(found, last.images, rtol=0, atol=1e-6)
+    assert max(one_by_one) == 6
+    assert max(sizes_asked) > 50
+    if stop == "never":
+        assert len(sizes_asked) < 0.6 * len(one_by_one)
+
+
+def test_a_square_that_changes_nothing_is_not_asked_for() -> None:
+    """One pixel, one channel: every square covers it, and half of them repeat the corner where it is already."""
+    images, labels = torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, dtype=torch.long)
+    asked: list[float] = []
+
+    def logits_fn(x: Tensor) -> Tensor:
+        asked.append(float(x))
+        return torch.cat([x.flatten(1), 1 - x.flatten(1)], 1)
+
+    list(Square(ThreatModel("Linf", 0.1), 100).trace(logits_fn, images, labels, generator=generator(1)))
+    assert 25 < len(asked) < 75
+    assert asked[-10:] == [asked[-1]] * 10
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 5), (1, 28, 20)])
