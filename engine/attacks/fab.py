@@ -191,9 +191,9 @@ class FAB(AttemptingAttack):
     def _moved(self, state: _Search, gap: Tensor, gradient: Tensor) -> Tensor:
         """A step slightly beyond the boundary, biased towards the image (equation 9)."""
         x, image = state.x, state.image
-        here = boundary_step(self.threat, x, gradient, gap)
         gap_at_image = gap + (gradient * (image - x)).flatten(1).sum(1)
-        there = boundary_step(self.threat, image, gradient, gap_at_image)
+        starts, gaps = torch.cat([x, image]), torch.cat([gap, gap_at_image])
+        here, there = boundary_step(self.threat, starts, gradient.repeat(2, 1, 1, 1), gaps).chunk(2)
         near, far = size(self.threat, here), size(self.threat, there)
         share = (near / (near + far).clamp_min(1e-12)).clamp_max(TOWARDS_IMAGE).view(-1, 1, 1, 1)
         moved = (1 - share) * (x + BEYOND * here) + share * (image + BEYOND * there)

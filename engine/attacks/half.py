@@ -20,6 +20,7 @@ from engine.attacks.aim import is_fooled, target_classes
 from engine.attacks.auto import AutoAttack
 from engine.attacks.base import LogitsFn
 from engine.attacks.pgd import PGD
+from engine.norm import fused
 
 FINISH = 5
 """The last steps, taken in float32 by the images that bfloat16 has not fooled; an attack of no more is all float32."""
@@ -42,7 +43,12 @@ def half(network: nn.Module) -> LogitsFn:
     image would be 0 at its label, and the gradient noise.
     """
     body = copy.deepcopy(network).to(torch.bfloat16)
-    return lambda images: body(images.to(torch.bfloat16)).float()
+    quick = fused(body) if next(body.parameters()).device.type == "cpu" else body
+
+    def logits_fn(images: Tensor) -> Tensor:
+        return (body if torch.is_grad_enabled() else quick)(images.to(torch.bfloat16)).float()
+
+    return logits_fn
 
 
 def half_first(

@@ -24,7 +24,7 @@ from torch import Tensor
 from engine.attacks.base import AttackStep, LogitsFn, LongAttack, Progress, Stop, check_logits
 from engine.values import InputError, ThreatModel
 
-CPU_ROWS, GPU_ROWS = 64, 1024
+CPU_ROWS, GPU_ROWS = 128, 1024
 State = TypeVar("State")
 
 

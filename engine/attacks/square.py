@@ -149,15 +149,17 @@ def _tried(
     for number in range(len(places)):
         x, logits, loss = (part[number] for part in tried)
         better = (loss > state.loss) & board.going[state.index]
-        state = replace(
-            state,
-            x=torch.where(better.view(-1, 1, 1, 1), x, state.x),
-            logits=torch.where(better[:, None], logits, state.logits),
-            loss=torch.where(better, loss, state.loss),
-        )
+        moved = bool(better.any())
+        if moved:
+            state = replace(
+                state,
+                x=torch.where(better.view(-1, 1, 1, 1), x, state.x),
+                logits=torch.where(better[:, None], logits, state.logits),
+                loss=torch.where(better, loss, state.loss),
+            )
         yield state
         left = places[number + 1 :]
-        if left and bool(better.any()):
+        if moved and left:
             anew = _with_squares(threat, logits_fn, keep(state, better), [drawn.of(better) for drawn in left])
             for old, new in zip(tried, anew, strict=True):
                 old[number + 1 :, better] = new

@@ -1,6 +1,7 @@
 """Dual batch normalization: the layer, the views that make a plain network of it, and folding."""
 
 from engine.norm.fold import Folder, channels_last, fold
+from engine.norm.fuse import fused
 from engine.norm.head import DualLinear
 from engine.norm.layer import DualBatchNorm2d
 from engine.norm.views import at, branch_view, dual_layers, joint_view, substitute, to_dual_bn
@@ -14,6 +15,7 @@ __all__ = [
     "channels_last",
     "dual_layers",
     "fold",
+    "fused",
     "joint_view",
     "substitute",
     "to_dual_bn",

@@ -10,46 +10,17 @@ Usage::
 from __future__ import annotations
 
 import copy
-import threading
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.proxy import TraceError
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
 from engine.norm.head import DualLinear
 from engine.norm.layer import DualBatchNorm2d
+from engine.norm.trace import traced
 from engine.norm.views import at, dual_layers, substitute
 from engine.values import Branch, InputError, NormSetting, Stored, branch_setting
-
-_TRACING = threading.Lock()
-
-
-class _Tracer(fx.Tracer):
-    """Traces while other threads go on computing.
-
-    torch.fx replaces `nn.Module.__call__` and `__getattr__` of the whole process while it traces: without this, a
-    network that runs in another thread meanwhile would be recorded, or fail.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.owner = threading.get_ident()
-
-    def call_module(
-        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if threading.get_ident() != self.owner:
-            return forward(*args, **kwargs)
-        return super().call_module(m, forward, args, kwargs)
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        if threading.get_ident() != self.owner:
-            return attr_val
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 def fold(view: nn.Module) -> nn.Module:
@@ -78,11 +49,7 @@ def channels_last(images: Tensor) -> Tensor:
 
 def _pairs(view: nn.Module) -> list[tuple[str, str]]:
     """(conv, norm) names that folding merges: each is used once, and the norm is the convolution's only reader."""
-    try:
-        with _TRACING:
-            graph = _Tracer().trace(view)
-    except (TraceError, RuntimeError) as error:
-        raise InputError(f"The network cannot be traced for folding ({error}); use it unfolded.") from None
+    graph = traced(view)
     modules = dict(view.named_modules())
     calls = {node: modules[str(node.target)] for node in graph.nodes if node.op == "call_module"}
     used = Counter(node.target for node in calls)

@@ -1,0 +1,78 @@
+"""Fusing: convolutions that add and rectify in one call, for passes on a processor that need no gradient.
+
+Usage::
+
+    quick = fused(fold(at(model, setting)))      # same logits up to rounding; quick(images) has no gradient
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from engine.norm.trace import traced
+
+_CONVOLUTION: Any = torch.ops.mkldnn._convolution_pointwise  # what torch.compile calls; it has no public name
+
+
+class _Rectified(nn.Module):
+    """relu(conv(x)) or relu(conv(x) + other) as one call of oneDNN."""
+
+    def __init__(self, conv: nn.Module | None) -> None:
+        super().__init__()
+        assert isinstance(conv, nn.Conv2d)
+        self.conv = conv
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        conv = self.conv
+        how = (conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups)
+        if other is None:
+            return _CONVOLUTION(x, *how, "relu", [], None)
+        try:
+            total: Tensor = _CONVOLUTION.binary(x, other, *how, "add", 1.0, "relu", [], None)
+        except RuntimeError:  # a layout that oneDNN does not add
+            return torch.relu(conv(x) + other)
+        return total if total.shape == other.shape else torch.relu(conv(x) + other)
+
+
+def fused(network: nn.Module) -> nn.Module:
+    """A frozen eval-mode network with each relu(conv(x)) and relu(conv(x) + y) as one call; it shares the parameters.
+
+    For a run, not for every move of a slider: torch.fx keeps the code of each graph for as long as the process lives.
+    Raises InputError for a network that cannot be traced.
+    """
+    graph, modules = traced(network), dict(network.named_modules())
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+    def module(node: fx.Node) -> nn.Module | None:
+        return modules[str(node.target)] if node.op == "call_module" else None
+
+    for node in graph.nodes:
+        if isinstance(module(node), nn.Identity):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    for node in graph.nodes:
+        if not isinstance(module(node), nn.ReLU):
+            continue
+        (source,) = node.all_input_nodes
+        added = source.target is operator.add and len(source.all_input_nodes) == 2  # not x + x, not x + 1
+        terms = source.all_input_nodes if added else [source]
+        conv = next((term for term in terms if _plain(module(term)) and len(term.users) == 1), None)
+        if conv is None or len(source.users) > 1:
+            continue
+        name = f"{conv.target}_rectified".replace(".", "_")
+        modules[name] = _Rectified(module(conv))
+        with graph.inserting_before(node):
+            others = [term for term in terms if term is not conv]
+            node.replace_all_uses_with(graph.call_module(name, (*conv.all_input_nodes, *others)))
+        for old in dict.fromkeys((node, source, conv)):
+            graph.erase_node(old)
+    return fx.GraphModule({**modules, **tensors}, graph).eval()
+
+
+def _plain(module: nn.Module | None) -> bool:
+    """Whether it is a convolution that oneDNN's call can stand for."""
+    return isinstance(module, nn.Conv2d) and module.padding_mode == "zeros" and isinstance(module.padding, tuple)
