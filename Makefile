@@ -33,10 +33,10 @@ test: ## the fast tests
 slow: ## the slow tests
 	$(PYTHON) -m pytest -m slow
 
-bench: ## the speed of PGD and AutoAttack on this machine, beside other libraries
+bench: ## the speed of PGD and AutoAttack on this machine, beside libraries (AUTO="--checkpoint NAME --images 1000": an hour)
 	$(PYTHON) -m benchmarks.attacks
 	$(PYTHON) -m benchmarks.ceiling
-	$(PYTHON) -m benchmarks.auto
+	$(PYTHON) -m benchmarks.auto $(AUTO)
 
 chaos: ## kill -9 at 100 random moments in a sweep, a training, the store and a download (ARGS="--kills 20")
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.chaos $(ARGS)

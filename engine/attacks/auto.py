@@ -19,10 +19,13 @@ from torch import Tensor
 from engine.attacks.apgd import APGD
 from engine.attacks.base import LogitsFn, LongAttack, Progress, check_counts, check_images, check_logits, threat_label
 from engine.attacks.fab import FAB
+from engine.attacks.pgd import PGD
 from engine.attacks.square import Square
 from engine.values import InputError, ThreatModel
 
 FEWEST = 4
+FINISH = 10
+"""Steps of PGD on the margin, each of eps / 8, in full precision."""
 UNATTACKED, ROBUST = 0, -1
 """`AutoResult.by` of an image that is wrong without an attack, and of one that none of them fools."""
 
@@ -117,7 +120,9 @@ class AutoAttack(LongAttack):
     ) -> Iterator[AutoResult]:
         """The result before the first attack and after each; a success counts once `judge` confirms it.
 
-        judge: the network in full precision where `logits_fn` is a rougher one; by default `logits_fn` itself.
+        judge: the network in full precision where `logits_fn` is a rougher one; by default `logits_fn` itself. After
+        each attack the images that `judge` still gets right take FINISH steps more by its own gradient: among them are
+        those that the rough network took for fooled, and left, a hair too early.
         """
         check_images(images, labels)
         images, judge = images.detach(), judge or logits_fn
@@ -131,6 +136,8 @@ class AutoAttack(LongAttack):
             if len(where):
                 told = None if progress is None else _shifted(progress, sum(work[:number]), sum(work))
                 found = part(logits_fn, best[where], labels[where], generator=generator, progress=told)
+                if judge is not logits_fn:
+                    found = self._finished(judge, best[where], labels[where], found, generator)
                 wrong = _wrong(judge, found, labels[where])
                 best = best.index_copy(0, where[wrong], found[wrong])
                 by = by.index_fill(0, where[wrong], number + 1)
@@ -138,6 +145,16 @@ class AutoAttack(LongAttack):
             if progress is not None:
                 progress(sum(work[: number + 1]), sum(work))
             yield result
+
+    def _finished(
+        self, judge: LogitsFn, images: Tensor, labels: Tensor, found: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        where = (~_wrong(judge, found, labels)).nonzero()[:, 0]
+        if not len(where):
+            return found
+        ascent = PGD(self.threat, FINISH, self.threat.eps / 8, loss="margin", stop="success")
+        *_, last = ascent.trace(judge, images[where], labels[where], generator=generator, start=found[where])
+        return found.index_copy(0, where, last.images)
 
 
 def quick_auto(threat: ThreatModel) -> AutoAttack:

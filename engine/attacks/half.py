@@ -63,13 +63,10 @@ def half_first(
     """Adversarial images (n, c, h, w) of `attack`, begun on the bfloat16 network `rough` and confirmed by `exact`.
 
     PGD leaves its last FINISH steps to `exact`: images that are not fooled yet take them from where they are, without a
-    restart. Of AutoAttack, `exact` repeats the first attack on the images that all four leave right.
+    restart. AutoAttack finishes each of its four attacks so, see `AutoAttack.stages`.
     """
     if isinstance(attack, AutoAttack):
-        result = attack.result(rough, images, labels, generator=generator, judge=exact)
-        where = result.robust.nonzero()[:, 0]
-        again = attack.parts[0](exact, images[where], labels[where], generator=generator)
-        return result.images.index_copy(0, where, again)
+        return attack.result(rough, images, labels, generator=generator, judge=exact).images
     if attack.steps <= FINISH:
         return attack(exact, images, labels, generator=generator)
     found = replace(attack, steps=attack.steps - FINISH)(rough, images, labels, generator=generator)

@@ -25,10 +25,12 @@ class _Rectified(nn.Module):
         super().__init__()
         assert isinstance(conv, nn.Conv2d)
         self.conv = conv
+        shape = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self.packed = torch.ops.mkldnn._reorder_convolution_weight(conv.weight, *shape, None)
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         conv = self.conv
-        how = (conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups)
+        how = (self.packed, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups)
         if other is None:
             return _CONVOLUTION(x, *how, "relu", [], None)
         try:
@@ -39,7 +41,7 @@ class _Rectified(nn.Module):
 
 
 def fused(network: nn.Module) -> nn.Module:
-    """A frozen eval-mode network with each relu(conv(x)) and relu(conv(x) + y) as one call; it shares the parameters.
+    """A frozen eval-mode network with each relu(conv(x)) and relu(conv(x) + y) as one call, of its weights now.
 
     For a run, not for every move of a slider: torch.fx keeps the code of each graph for as long as the process lives.
     Raises InputError for a network that cannot be traced.
