@@ -43,7 +43,8 @@ def half(network: nn.Module) -> LogitsFn:
     image would be 0 at its label, and the gradient noise.
     """
     body = copy.deepcopy(network).to(torch.bfloat16)
-    quick = fused(body) if next(body.parameters()).device.type == "cpu" else body
+    on_cpu = next(body.parameters()).device.type == "cpu"
+    quick = fused(body) if on_cpu and torch.backends.mkldnn.is_available() else body
 
     def logits_fn(images: Tensor) -> Tensor:
         return (body if torch.is_grad_enabled() else quick)(images.to(torch.bfloat16)).float()

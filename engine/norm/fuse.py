@@ -15,8 +15,6 @@ from torch import Tensor, fx, nn
 
 from engine.norm.trace import traced
 
-_CONVOLUTION: Any = torch.ops.mkldnn._convolution_pointwise  # what torch.compile calls; it has no public name
-
 
 class _Rectified(nn.Module):
     """relu(conv(x)) or relu(conv(x) + other) as one call of oneDNN."""
@@ -25,6 +23,7 @@ class _Rectified(nn.Module):
         super().__init__()
         assert isinstance(conv, nn.Conv2d)
         self.conv = conv
+        self.call: Any = torch.ops.mkldnn._convolution_pointwise  # what torch.compile calls; it has no public name
         shape = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self.packed = torch.ops.mkldnn._reorder_convolution_weight(conv.weight, *shape, None)
 
@@ -32,9 +31,9 @@ class _Rectified(nn.Module):
         conv = self.conv
         how = (self.packed, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups)
         if other is None:
-            return _CONVOLUTION(x, *how, "relu", [], None)
+            return self.call(x, *how, "relu", [], None)
         try:
-            total: Tensor = _CONVOLUTION.binary(x, other, *how, "add", 1.0, "relu", [], None)
+            total: Tensor = self.call.binary(x, other, *how, "add", 1.0, "relu", [], None)
         except RuntimeError:  # a layout that oneDNN does not add
             return torch.relu(conv(x) + other)
         return total if total.shape == other.shape else torch.relu(conv(x) + other)
@@ -44,7 +43,7 @@ def fused(network: nn.Module) -> nn.Module:
     """A frozen eval-mode network with each relu(conv(x)) and relu(conv(x) + y) as one call, of its weights now.
 
     For a run, not for every move of a slider: torch.fx keeps the code of each graph for as long as the process lives.
-    Raises InputError for a network that cannot be traced.
+    Needs a torch with oneDNN. Raises InputError for a network that cannot be traced.
     """
     graph, modules = traced(network), dict(network.named_modules())
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}

@@ -12,6 +12,7 @@ from engine.norm import at, channels_last, fold, fused
 from engine.values import Branch, branch_setting
 from tests.support import dual_resnet, from_seed, random_images
 
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.05}
 every_type = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "bfloat16"])
 
