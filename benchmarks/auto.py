@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from benchmarks.attacks import Batch, batched, guarded, machine, output, parser_for, synchronise
 from benchmarks.peers import Crafter, globally_seeded, missing
 from engine import api
-from engine.attacks.half import half, half_first
+from engine.attacks.half import half_first
 from engine.cli.output import percent, progress
 from engine.evaluation import judged
-from engine.norm import fold
+from engine.norm import fold, half
 
 PEERS = ("torchattacks", "pyautoattack")
 COLUMNS = ["attack", "robust accuracy", "seconds", "processor seconds", "share of torchattacks' time"]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from engine import api
-from engine.attacks.half import half, half_first
-from engine.norm import channels_last, fold
+from engine.attacks.half import half_first
+from engine.norm import channels_last, fold, half
 
 HOW_TO_GET = {
     "torchattacks": "pip install --no-deps torchattacks==3.5.1 (with its dependencies it would downgrade requests)",

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from engine.attacks import APGD, PGD, Attack, AutoAttack, LogitsFn
-from engine.attacks.half import half, half_first
+from engine.attacks.half import half_first
 from engine.beat import Beat, each, heard
 from engine.cards import Crafting, EvalRecord
 from engine.data.base import ImageSet, Progress
 from engine.memory import Room, in_pieces
-from engine.norm import at, channels_last, fold
+from engine.norm import at, channels_last, fold, half
 from engine.norm.reestimate import reestimate
 from engine.values import InputError, NormSetting, Reestimated, Stored, ThreatModel
 

@@ -10,17 +10,15 @@ Usage::
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.attacks.aim import is_fooled, target_classes
 from engine.attacks.auto import AutoAttack
 from engine.attacks.base import LogitsFn
 from engine.attacks.pgd import PGD
-from engine.norm import fused
 
 FINISH = 5
 """The last steps, taken in float32 by the images that bfloat16 has not fooled; an attack of no more is all float32."""
@@ -34,22 +32,6 @@ def half_supported(device: torch.device) -> bool:
         return False
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public names for them
     return any(getattr(torch.cpu, test, bool)() for test in tests)
-
-
-def half(network: nn.Module) -> LogitsFn:
-    """A bfloat16 copy of a frozen network that takes and returns float32.
-
-    Only the body is rounded: attacks take losses of the float32 logits. In bfloat16 softmax - onehot of a confident
-    image would be 0 at its label, and the gradient noise.
-    """
-    body = copy.deepcopy(network).to(torch.bfloat16)
-    on_cpu = next(body.parameters()).device.type == "cpu"
-    quick = fused(body) if on_cpu and torch.backends.mkldnn.is_available() else body
-
-    def logits_fn(images: Tensor) -> Tensor:
-        return (body if torch.is_grad_enabled() else quick)(images.to(torch.bfloat16)).float()
-
-    return logits_fn
 
 
 def half_first(

@@ -1,7 +1,7 @@
 """Dual batch normalization: the layer, the views that make a plain network of it, and folding."""
 
 from engine.norm.fold import Folder, channels_last, fold
-from engine.norm.fuse import fused
+from engine.norm.fuse import fused, half
 from engine.norm.head import DualLinear
 from engine.norm.layer import DualBatchNorm2d
 from engine.norm.views import at, branch_view, dual_layers, joint_view, substitute, to_dual_bn
@@ -16,6 +16,7 @@ __all__ = [
     "dual_layers",
     "fold",
     "fused",
+    "half",
     "joint_view",
     "substitute",
     "to_dual_bn",

@@ -13,8 +13,9 @@ from engine import api
 from engine.__main__ import main
 from engine.attacks import APGD, PGD, AutoAttack
 from engine.attacks.aim import Target
-from engine.attacks.half import FINISH, half, half_first, half_supported
+from engine.attacks.half import FINISH, half_first, half_supported
 from engine.evaluation import Bench, Trial
+from engine.norm import half
 from engine.values import Branch, InputError, NormSetting, Stored, ThreatModel, branch_setting
 from tests.attacks.support import WIDE
 from tests.support import dual, generator, image_set, random_images, tiny, write_checkpoint
